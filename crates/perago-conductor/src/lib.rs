@@ -1,0 +1,1 @@
+//! Conductor wire types and HTTP client

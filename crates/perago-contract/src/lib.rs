@@ -1,0 +1,1 @@
+//! The task contract: specs, controls, envelope, TaskDef mapping, failure catalogue

@@ -1,0 +1,1 @@
+//! Embedded engine and OTLP receiver behind the perago dev command

@@ -1,0 +1,1 @@
+//! Recorder, series registry, histograms and the shared-memory arena

@@ -1,0 +1,1 @@
+//! Snapshot to OTLP bytes, push loop, retry classes

@@ -1,0 +1,1 @@
+//! Settings, poller, permits, attempt state machine, executors, leases, drain, logs

@@ -1,0 +1,1 @@
+//! The perago command line as a library
