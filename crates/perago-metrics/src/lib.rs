@@ -1,1 +1,42 @@
-//! Recorder, series registry, histograms and the shared-memory arena
+//! Recorder, series registry, histograms and the shared-memory arena.
+//!
+//! The supervisor makes one [`ArenaFile`] for each executor slot and keeps them in an [`ArenaStore`]; an executor maps
+//! its file with an [`ArenaWriter`] and records through a [`Recorder`]; the store reads all of them into one
+//! [`Snapshot`]. Totals live in the files and outlive both. This crate knows nothing of HTTP, of an async runtime or
+//! of Python.
+
+mod admission;
+mod clock;
+mod epoch;
+mod error;
+mod file;
+mod fork;
+mod ladder;
+mod layout;
+mod lookup;
+mod mapping;
+mod reader;
+mod recorder;
+mod rules;
+mod series;
+mod shard;
+mod snapshot;
+mod store;
+mod warning;
+mod writer;
+
+pub use clock::{monotonic_nanos, unix_nanos};
+pub use error::Error;
+pub use file::{ArenaFile, Opened};
+pub use ladder::{Ladder, LadderRules, MAX_BOUNDS};
+pub use layout::ArenaOptions;
+pub use reader::ArenaReader;
+pub use recorder::{
+    DEFAULT_LABEL_SETS, GaugeHandle, HistogramHandle, Recorder, RecorderOptions, Resolved, Series,
+};
+pub use rules::{APPLICATION_PREFIX, Label, MAX_KEY, MAX_NAME, OVERFLOW_LABEL, RUNTIME_PREFIX, Rules};
+pub use series::{Kind, SeriesKey};
+pub use snapshot::{HistogramTotal, Point, Snapshot, Value};
+pub use store::{ArenaStore, StoreEvent, StoreOptions};
+pub use warning::{MetricWarning, REASONS, Reason, WarningSink};
+pub use writer::ArenaWriter;

@@ -1,0 +1,184 @@
+//! Totals of series: how cells add up, and what an exporter is given.
+
+use std::sync::Arc;
+
+use crate::layout::{CELL_COUNTS, CELL_FIRST, CELL_SECOND};
+use crate::series::SeriesKey;
+use crate::shard::add_compensated;
+use crate::warning::REASONS;
+
+/// Counts by bucket and the sum of all values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramTotal {
+    /// One count for each bucket, the one above every bound last.
+    pub counts: Vec<u64>,
+    /// The sum of the values.
+    pub sum: f64,
+    lost: f64,
+}
+
+impl HistogramTotal {
+    /// No values yet, in `buckets` buckets.
+    pub fn new(buckets: usize) -> Self {
+        Self { counts: vec![0; buckets], sum: 0.0, lost: 0.0 }
+    }
+
+    /// The number of values.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The sum with what rounding took from it.
+    pub fn exact_sum(&self) -> f64 {
+        self.sum + self.lost
+    }
+
+    /// Adds another total of the same buckets. The order of additions does not matter.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, other) in self.counts.iter_mut().zip(&other.counts) {
+            *own += other;
+        }
+        self.add_sum(other.sum, other.lost);
+    }
+
+    /// Adds a total of other bounds: each old bucket goes into the first of `bounds` that is not below its own.
+    pub fn merge_rebucketed(&mut self, bounds: &[f64], other: &Self, other_bounds: &[f64]) {
+        for (index, count) in other.counts.iter().enumerate() {
+            let target = other_bounds
+                .get(index)
+                .map_or(bounds.len(), |upper| bounds.partition_point(|bound| bound < upper));
+            self.counts[target] += count;
+        }
+        self.add_sum(other.sum, other.lost);
+    }
+
+    /// Adds a cell of the same buckets.
+    pub(crate) fn absorb(&mut self, cell: &[u64]) {
+        for (own, other) in self.counts.iter_mut().zip(&cell[CELL_COUNTS..]) {
+            *own += other;
+        }
+        self.add_sum(f64::from_bits(cell[CELL_FIRST]), f64::from_bits(cell[CELL_SECOND]));
+    }
+
+    fn add_sum(&mut self, sum: f64, lost: f64) {
+        (self.sum, self.lost) = add_compensated(self.sum, self.lost, sum);
+        self.lost += lost;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.counts.fill(0);
+        (self.sum, self.lost) = (0.0, 0.0);
+    }
+}
+
+/// The value of one series at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Counts and sum since the snapshot's start time.
+    Histogram {
+        /// The upper bounds of all buckets but the last.
+        bounds: Arc<[f64]>,
+        /// One count for each bucket.
+        counts: Vec<u64>,
+        /// The sum of all values.
+        sum: f64,
+    },
+    /// The latest value.
+    Gauge(f64),
+}
+
+/// One series and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Name, labels and kind.
+    pub key: Arc<SeriesKey>,
+    /// The value.
+    pub value: Value,
+}
+
+/// All series of a worker at one time, merged over its arenas.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// Since when totals count, in nanoseconds since 1970. It moves exactly when a total may have gone backwards.
+    pub start_unix_nanos: u64,
+    /// When it was taken.
+    pub time_unix_nanos: u64,
+    /// The series, each once, those of one metric together.
+    pub points: Vec<Point>,
+    /// Drops since the start, by [`crate::Reason`].
+    pub dropped: [u64; REASONS],
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn total() -> impl Strategy<Value = HistogramTotal> {
+        proptest::collection::vec((0_usize..4, 0_u32..1_000_000), 0..50).prop_map(|values| {
+            let mut total = HistogramTotal::new(4);
+            for (bucket, value) in values {
+                let mut one = HistogramTotal::new(4);
+                one.counts[bucket] = 1;
+                one.sum = f64::from(value);
+                total.merge(&one);
+            }
+            total
+        })
+    }
+
+    fn merged(parts: &[&HistogramTotal]) -> HistogramTotal {
+        let mut all = HistogramTotal::new(4);
+        parts.iter().for_each(|part| all.merge(part));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_commutative_and_associative(first in total(), second in total(), third in total()) {
+            prop_assert_eq!(merged(&[&first, &second]), merged(&[&second, &first]));
+            let left = merged(&[&merged(&[&first, &second]), &third]);
+            let right = merged(&[&first, &merged(&[&second, &third])]);
+            prop_assert_eq!(left, right);
+        }
+
+        #[test]
+        fn other_sums_are_merged_within_rounding(
+            values in proptest::collection::vec(0.0..1e9_f64, 1..200),
+            split in 0_usize..200,
+        ) {
+            let whole = |values: &[f64]| {
+                let mut total = HistogramTotal::new(1);
+                values.iter().for_each(|value| total.merge(&HistogramTotal { counts: vec![1], sum: *value, lost: 0.0 }));
+                total
+            };
+            let (left, right) = values.split_at(split.min(values.len()));
+            let mut parts = whole(left);
+            parts.merge(&whole(right));
+            let expected = whole(&values).exact_sum();
+            prop_assert!((parts.exact_sum() - expected).abs() <= expected * 1e-12);
+        }
+
+        #[test]
+        fn other_bounds_keep_every_count_and_never_lower_a_bucket(
+            counts in proptest::collection::vec(0_u64..100, 4),
+            bounds in proptest::collection::btree_set(0_i32..60, 1..6),
+        ) {
+            let old = HistogramTotal { counts, sum: 5.0, lost: 0.0 };
+            let old_bounds = [10.0, 20.0, 40.0];
+            let bounds: Vec<f64> = bounds.into_iter().map(f64::from).collect();
+            let mut new = HistogramTotal::new(bounds.len() + 1);
+            new.merge_rebucketed(&bounds, &old, &old_bounds);
+            prop_assert_eq!(new.count(), old.count());
+            prop_assert_eq!(new.exact_sum(), 5.0);
+            for (index, bound) in bounds.iter().enumerate() {
+                // What is counted at or below a new bound was at or below it before.
+                let below_new: u64 = new.counts[..=index].iter().sum();
+                let below_old: u64 = old.counts.iter().zip(&old_bounds).filter(|(_, old)| *old <= bound)
+                    .map(|(count, _)| count).sum();
+                prop_assert_eq!(below_new, below_old);
+            }
+        }
+    }
+}
