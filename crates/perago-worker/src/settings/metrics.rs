@@ -1,0 +1,235 @@
+//! Settings of the metrics export, by the standard OpenTelemetry variables.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use perago_conductor::Secret;
+
+use super::environment::Environment;
+use super::error::SettingsError;
+use super::{identity, quantities};
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+const GENERAL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+const AGGREGATION: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+
+/// Compression of what is pushed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// As it is.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+}
+
+/// Form of exported histograms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HistogramAggregation {
+    /// Fixed bounds.
+    #[default]
+    ExplicitBucket,
+    /// Exponential buckets of base 2.
+    ExponentialBucket,
+}
+
+/// Where metrics go and how they are marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// Full URL of the OTLP/HTTP receiver.
+    pub endpoint: String,
+    /// Name of this instance, the label `perago_instance_id`.
+    pub instance_id: Option<String>,
+    /// Compression; `None` when no variable names one.
+    pub compression: Option<Compression>,
+    /// Limit of one request.
+    pub timeout: Option<Duration>,
+    /// Time between two exports.
+    pub export_interval: Option<Duration>,
+    /// Limit of one export with its retries.
+    pub export_timeout: Option<Duration>,
+    /// Extra request headers.
+    pub headers: Vec<(String, Secret)>,
+    /// `service.name`, from `OTEL_SERVICE_NAME` alone.
+    pub service_name: Option<String>,
+    /// Extra resource attributes.
+    pub resource_attributes: Vec<(String, String)>,
+    /// PEM file with an additional certificate authority.
+    pub certificate: Option<PathBuf>,
+    /// Form of histograms.
+    pub histogram_aggregation: HistogramAggregation,
+    /// `OTEL_SDK_DISABLED`: nothing is exported although an endpoint is set.
+    pub is_disabled: bool,
+}
+
+/// Reads the settings; `None` without an endpoint, and then the other variables are not looked at.
+///
+/// # Errors
+/// Names the variable whose rule is broken, and the general endpoint variable in any case: it cannot be told whether
+/// a full URL or a base is meant.
+pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, SettingsError> {
+    if environment.filled(GENERAL_ENDPOINT).is_some() {
+        return Err(SettingsError::unsupported(format!("{GENERAL_ENDPOINT} is not supported"))
+            .with_hint(format!("set {ENDPOINT} to the full URL of the receiver")));
+    }
+    let Some(endpoint) = environment.filled(ENDPOINT) else {
+        return Ok(None);
+    };
+    refuse_unsupported(environment)?;
+    Ok(Some(MetricsSettings {
+        endpoint: endpoint.to_owned(),
+        instance_id: identity::name("PERAGO_INSTANCE_ID", environment)?,
+        compression: compression(environment)?,
+        timeout: milliseconds(first(environment, TIMEOUTS))?,
+        export_interval: milliseconds(first(environment, ["OTEL_METRIC_EXPORT_INTERVAL"]))?,
+        export_timeout: milliseconds(first(environment, ["OTEL_METRIC_EXPORT_TIMEOUT"]))?,
+        headers: headers(environment)?,
+        service_name: environment.filled("OTEL_SERVICE_NAME").map(str::to_owned),
+        resource_attributes: match environment.filled(RESOURCE_ATTRIBUTES) {
+            Some(value) => pairs(RESOURCE_ATTRIBUTES, value)?,
+            None => Vec::new(),
+        },
+        certificate: first(environment, CERTIFICATES).map(|(_, value)| PathBuf::from(value)),
+        histogram_aggregation: aggregation(environment)?,
+        is_disabled: environment
+            .filled("OTEL_SDK_DISABLED")
+            .is_some_and(|value| value.eq_ignore_ascii_case("true")),
+    }))
+}
+
+// The variable of the metrics signal comes first, the one of all signals second.
+const TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+const COMPRESSIONS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
+const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
+const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
+
+/// The first of the variables that is not blank.
+fn first<'a, const N: usize>(
+    environment: &'a Environment,
+    names: [&'static str; N],
+) -> Option<(&'static str, &'a str)> {
+    names.into_iter().find_map(|name| Some((name, environment.filled(name)?)))
+}
+
+fn refuse_unsupported(environment: &Environment) -> Result<(), SettingsError> {
+    // The protocol of all signals is left to other exporters of the process.
+    if let Some(value) = environment.filled(PROTOCOL)
+        && !value.eq_ignore_ascii_case("http/protobuf")
+    {
+        let message = format!("{PROTOCOL}={value} is not supported; metrics are sent as http/protobuf");
+        return Err(SettingsError::unsupported(message));
+    }
+    if let Some(value) = environment.filled(TEMPORALITY)
+        && !value.eq_ignore_ascii_case("cumulative")
+    {
+        let message = format!("{TEMPORALITY}={value} is not supported; metrics are cumulative");
+        return Err(SettingsError::unsupported(message)
+            .with_hint("VictoriaMetrics drops delta samples, and restarts would lose counts"));
+    }
+    Ok(())
+}
+
+fn compression(environment: &Environment) -> Result<Option<Compression>, SettingsError> {
+    match first(environment, COMPRESSIONS) {
+        None => Ok(None),
+        Some((_, value)) if value.eq_ignore_ascii_case("gzip") => Ok(Some(Compression::Gzip)),
+        Some((_, value)) if value.eq_ignore_ascii_case("none") => Ok(Some(Compression::None)),
+        Some((name, _)) => Err(SettingsError::value(name, "must be gzip or none")),
+    }
+}
+
+fn aggregation(environment: &Environment) -> Result<HistogramAggregation, SettingsError> {
+    match environment.filled(AGGREGATION).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("explicit_bucket_histogram") => Ok(HistogramAggregation::ExplicitBucket),
+        Some("base2_exponential_bucket_histogram") => Ok(HistogramAggregation::ExponentialBucket),
+        Some(_) => Err(SettingsError::value(
+            AGGREGATION,
+            "must be explicit_bucket_histogram or base2_exponential_bucket_histogram",
+        )),
+    }
+}
+
+fn milliseconds(variable: Option<(&str, &str)>) -> Result<Option<Duration>, SettingsError> {
+    variable
+        .map(|(name, value)| quantities::positive_integer(name, value).map(Duration::from_millis))
+        .transpose()
+}
+
+fn headers(environment: &Environment) -> Result<Vec<(String, Secret)>, SettingsError> {
+    let Some((name, value)) = first(environment, HEADERS) else {
+        return Ok(Vec::new());
+    };
+    let is_token = |key: &str| {
+        key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    let pairs = pairs(name, value)?;
+    if pairs.iter().any(|(key, value)| !is_token(key) || value.chars().any(char::is_control)) {
+        return Err(SettingsError::value(name, "holds what is no HTTP header"));
+    }
+    Ok(pairs.into_iter().map(|(key, value)| (key, Secret::new(value))).collect())
+}
+
+/// `key=value` pairs between commas, values percent-encoded; errors do not repeat what may be secret.
+fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>, SettingsError> {
+    let refuse =
+        || SettingsError::value(name, "must be key=value pairs between commas, values percent-encoded");
+    text.split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').ok_or_else(refuse)?;
+            let key = percent_decode(key.trim()).filter(|key| !key.is_empty()).ok_or_else(refuse)?;
+            Ok((key, percent_decode(value.trim()).ok_or_else(refuse)?))
+        })
+        .collect()
+}
+
+/// The decoded text; a `%` that starts no code stays, as the OpenTelemetry SDKs have it. `None` if it is not UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let digit = |index: usize| bytes.get(index).and_then(|byte| (*byte as char).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        match (*byte == b'%').then(|| (digit(index + 1), digit(index + 2))) {
+            Some((Some(high), Some(low))) => {
+                decoded.push((high * 16 + low) as u8);
+                index += 3;
+            }
+            _ => {
+                decoded.push(*byte);
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{pairs, percent_decode};
+
+    #[test]
+    fn pairs_are_decoded() {
+        let read = pairs("X", " a=1 , b = x%20y%3D ,, c=, d=100%").unwrap();
+        let expected = [("a", "1"), ("b", "x y="), ("c", ""), ("d", "100%")];
+        assert_eq!(read, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        for text in ["a", "=1", "a=1,b", "a=%ff"] {
+            let error = pairs("X", text).unwrap_err().to_string();
+            assert!(error.starts_with("X must be key=value pairs"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn encoded_text_comes_back(text in ".*") {
+            let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            prop_assert_eq!(percent_decode(&encoded), Some(text));
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Settings of a worker, from the process environment and the `.env` file of the current directory.
+//!
+//! Owns which variables exist, what they mean and how they are refused. The table in [`table`] is the source of help
+//! and documentation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use perago_contract::Finding;
+
+pub mod conductor;
+pub mod dotenv;
+mod environment;
+mod error;
+pub mod identity;
+pub mod lakefs;
+pub mod metrics;
+mod modes;
+mod overrides;
+pub mod quantities;
+pub mod roots;
+pub mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use conductor::ConductorSettings;
+pub use environment::{Environment, process_environment};
+pub use error::SettingsError;
+pub use lakefs::LakeFsSettings;
+pub use metrics::{Compression, HistogramAggregation, MetricsSettings};
+pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
+pub use overrides::{WorkerOverride, WorkerOverrides};
+
+use error::Errors;
+
+/// Default of `PERAGO_LOG_FILE_MAX_SIZE` in bytes.
+pub const DEFAULT_LOG_FILE_MAX_SIZE: u64 = 100 << 20;
+/// Default of `PERAGO_LOG_RETENTION`.
+pub const DEFAULT_LOG_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+/// Default of `PERAGO_WORKSPACE_GC_TTL`.
+pub const DEFAULT_WORKSPACE_GC_TTL: Duration = Duration::from_secs(86_400);
+/// Default of `PERAGO_WORKSPACE_GC_INTERVAL`.
+pub const DEFAULT_WORKSPACE_GC_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Default of `PERAGO_FAILURE_REASON_MAX_LENGTH` in characters.
+pub const DEFAULT_FAILURE_REASON_MAX_LENGTH: u64 = 500;
+/// Default of `PERAGO_POLL_TIMEOUT`.
+pub const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest poll that the server accepts.
+pub const MAXIMUM_POLL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `PERAGO_EXECUTOR_READY_TIMEOUT`: heavy libraries take minutes to import from cold network disks.
+pub const DEFAULT_EXECUTOR_READY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// All settings of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Directory for the files of attempts, as written.
+    pub workspace_root: PathBuf,
+    /// Directory for log files, as written.
+    pub log_root: PathBuf,
+    /// Directory for durable state.
+    pub state_dir: PathBuf,
+    /// Where workers write their log.
+    pub log_target: LogTarget,
+    /// Size in bytes at which a log file is rotated.
+    pub log_file_max_size: u64,
+    /// Age at which log files are deleted.
+    pub log_retention: Duration,
+    /// Start of every worker id.
+    pub worker_id_prefix: String,
+    /// Name of this host.
+    pub host_id: String,
+    /// `PERAGO_INSTANCE_ID` if it is a usable name, whether or not metrics are on.
+    pub instance_id: Option<String>,
+    /// How bodies run.
+    pub execution_mode: ExecutionMode,
+    /// How long the server holds an idle worker's poll.
+    pub poll_timeout: Duration,
+    /// What happens to a body whose lease passed without contact.
+    pub lease_policy: LeasePolicy,
+    /// Limit for an executor to import the module.
+    pub executor_ready_timeout: Duration,
+    /// Age at which abandoned workspaces are removed.
+    pub workspace_gc_ttl: Duration,
+    /// Time between two searches for abandoned workspaces.
+    pub workspace_gc_interval: Duration,
+    /// Deadline for running bodies at shutdown; `None` waits for them.
+    pub shutdown_force_kill_after: Option<Duration>,
+    /// Longest failure reason in characters.
+    pub failure_reason_max_length: u64,
+    /// The Conductor server.
+    pub conductor: Option<ConductorSettings>,
+    /// The lakeFS server.
+    pub lakefs: Option<LakeFsSettings>,
+    /// The metrics export.
+    pub metrics: Option<MetricsSettings>,
+    /// Per-task variables of the Conductor SDK.
+    pub overrides: WorkerOverrides,
+    /// What is odd but no error.
+    pub warnings: Vec<Finding>,
+}
+
+impl Settings {
+    /// Loads the settings for a module from `process_env` over the `.env` file of `cwd`.
+    ///
+    /// `probe_roots` makes the workspace and log roots and proves that they can be written.
+    ///
+    /// # Errors
+    /// The first variable, file or directory that cannot be used.
+    pub fn load(
+        module_target: &str,
+        cwd: &Path,
+        process_env: &BTreeMap<String, String>,
+        probe_roots: bool,
+    ) -> Result<Self, SettingsError> {
+        Self::load_collecting(module_target, cwd, process_env, probe_roots)
+            .map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// As [`Settings::load`], but finds everything that is wrong.
+    ///
+    /// # Errors
+    /// All that cannot be used, at least one.
+    pub fn load_collecting(
+        module_target: &str,
+        cwd: &Path,
+        process_env: &BTreeMap<String, String>,
+        probe_roots: bool,
+    ) -> Result<Self, Vec<SettingsError>> {
+        let environment = Environment::read(cwd, process_env).map_err(|error| vec![error])?;
+        Self::from_environment(module_target, cwd, &environment, probe_roots)
+    }
+
+    pub(crate) fn from_environment(
+        module_target: &str,
+        cwd: &Path,
+        environment: &Environment,
+        probe_roots: bool,
+    ) -> Result<Self, Vec<SettingsError>> {
+        let reader = Reader { environment, cwd };
+        let mut errors = Errors::default();
+        let workspace_root = errors.keep(
+            reader.root("PERAGO_WORKSPACE_ROOT", roots::default_workspace_root, probe_roots),
+            PathBuf::new(),
+        );
+        let log_target = errors.keep(modes::log_target(environment), LogTarget::File);
+        let settings = Self {
+            log_root: errors.keep(
+                // A worker that logs to its standard output needs no log directory.
+                reader.root(
+                    "PERAGO_LOG_ROOT",
+                    roots::default_log_root,
+                    probe_roots && log_target == LogTarget::File,
+                ),
+                PathBuf::new(),
+            ),
+            state_dir: errors.keep(roots::state_dir(environment, cwd, &workspace_root), PathBuf::new()),
+            log_target,
+            log_file_max_size: reader.log_file_max_size(&mut errors),
+            log_retention: reader.log_retention(&mut errors),
+            worker_id_prefix: errors
+                .keep(identity::worker_id_prefix(module_target, environment), String::new()),
+            host_id: errors.keep(identity::host_id(environment), String::new()),
+            instance_id: identity::name("PERAGO_INSTANCE_ID", environment).unwrap_or_default(),
+            execution_mode: errors.keep(modes::execution_mode(environment), ExecutionMode::Process),
+            poll_timeout: reader.poll_timeout(&mut errors),
+            lease_policy: errors.keep(modes::lease_policy(environment), LeasePolicy::Lapse),
+            executor_ready_timeout: reader.duration(
+                "PERAGO_EXECUTOR_READY_TIMEOUT",
+                DEFAULT_EXECUTOR_READY_TIMEOUT,
+                &mut errors,
+            ),
+            workspace_gc_ttl: reader.duration(
+                "PERAGO_WORKSPACE_GC_TTL",
+                DEFAULT_WORKSPACE_GC_TTL,
+                &mut errors,
+            ),
+            workspace_gc_interval: reader.duration(
+                "PERAGO_WORKSPACE_GC_INTERVAL",
+                DEFAULT_WORKSPACE_GC_INTERVAL,
+                &mut errors,
+            ),
+            shutdown_force_kill_after: reader
+                .optional_duration("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", &mut errors),
+            failure_reason_max_length: reader.failure_reason_max_length(&mut errors),
+            conductor: errors.keep(conductor::parse(environment), None),
+            lakefs: errors.keep(lakefs::parse(environment), None),
+            metrics: errors.keep(metrics::parse(environment), None),
+            overrides: WorkerOverrides::new(environment),
+            warnings: table::unknown(environment),
+            workspace_root,
+        };
+        errors.into_result(settings.with_address_warning())
+    }
+
+    /// The lines of `perago check`: name and value, never a secret.
+    pub fn summary(&self) -> Vec<(&'static str, String)> {
+        let configured = |is_set: bool| if is_set { "configured" } else { "not configured" }.to_owned();
+        vec![
+            ("workspace_root", self.workspace_root.display().to_string()),
+            ("log_root", self.log_root.display().to_string()),
+            ("worker_id_prefix", self.worker_id_prefix.clone()),
+            ("conductor", configured(self.conductor.is_some())),
+            ("lakefs", configured(self.lakefs.is_some())),
+            ("metrics", configured(self.metrics.is_some())),
+        ]
+    }
+
+    /// A server URL that no client can use is an error for `start` alone; elsewhere it is worth a warning.
+    fn with_address_warning(mut self) -> Self {
+        if let Some(Err(error)) = self.conductor.as_ref().map(ConductorSettings::client_options) {
+            let warning = Finding::warning("PERAGO-CONFIG-VALUE", error.to_string());
+            self.warnings.push(match error.hint() {
+                Some(hint) => warning.with_hint(hint),
+                None => warning,
+            });
+        }
+        self
+    }
+}
+
+/// Reads variables that share a form.
+struct Reader<'a> {
+    environment: &'a Environment,
+    cwd: &'a Path,
+}
+
+impl Reader<'_> {
+    fn root(&self, name: &str, default: fn() -> PathBuf, probe: bool) -> Result<PathBuf, SettingsError> {
+        let root = roots::root(name, self.environment, default)?;
+        if probe {
+            roots::check_writable(&self.cwd.join(&root))
+                .map_err(|error| error.with_hint(format!("set {name} to a directory that can be written")))?;
+        }
+        Ok(root)
+    }
+
+    fn duration(&self, name: &str, default: Duration, errors: &mut Errors) -> Duration {
+        let read = self.environment.get(name).map_or(Ok(default), |text| quantities::duration(name, text));
+        errors.keep(read, default)
+    }
+
+    fn optional_duration(&self, name: &str, errors: &mut Errors) -> Option<Duration> {
+        let read = self.environment.filled(name).map(|text| quantities::duration(name, text)).transpose();
+        errors.keep(read, None)
+    }
+
+    fn poll_timeout(&self, errors: &mut Errors) -> Duration {
+        const NAME: &str = "PERAGO_POLL_TIMEOUT";
+        let Some(text) = self.environment.get(NAME) else {
+            return DEFAULT_POLL_TIMEOUT;
+        };
+        let read = quantities::short_duration(NAME, text).and_then(|timeout| {
+            if timeout <= MAXIMUM_POLL_TIMEOUT {
+                return Ok(timeout);
+            }
+            Err(SettingsError::value(NAME, "must not be longer than 5s, the limit of the Conductor server"))
+        });
+        errors.keep(read, DEFAULT_POLL_TIMEOUT)
+    }
+
+    fn log_file_max_size(&self, errors: &mut Errors) -> u64 {
+        const NAME: &str = "PERAGO_LOG_FILE_MAX_SIZE";
+        let read = self.environment.get(NAME).map(|text| quantities::size(NAME, text));
+        errors.keep(read.unwrap_or(Ok(DEFAULT_LOG_FILE_MAX_SIZE)), DEFAULT_LOG_FILE_MAX_SIZE)
+    }
+
+    fn log_retention(&self, errors: &mut Errors) -> Duration {
+        const NAME: &str = "PERAGO_LOG_RETENTION";
+        let read = self.environment.get(NAME).map(|text| quantities::days(NAME, text));
+        errors.keep(read.unwrap_or(Ok(DEFAULT_LOG_RETENTION)), DEFAULT_LOG_RETENTION)
+    }
+
+    fn failure_reason_max_length(&self, errors: &mut Errors) -> u64 {
+        const NAME: &str = "PERAGO_FAILURE_REASON_MAX_LENGTH";
+        let read = self.environment.get(NAME).map(|text| quantities::positive_integer(NAME, text));
+        errors.keep(read.unwrap_or(Ok(DEFAULT_FAILURE_REASON_MAX_LENGTH)), DEFAULT_FAILURE_REASON_MAX_LENGTH)
+    }
+}
