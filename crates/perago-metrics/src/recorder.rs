@@ -163,8 +163,8 @@ impl Recorder {
     /// Records into a histogram that was found before.
     #[inline]
     pub fn add(&self, series: &Series, value: f64) {
-        // Also false for NaN.
-        if value >= 0.0 && value < f64::INFINITY {
+        // Not contained: NaN too.
+        if (0.0..f64::INFINITY).contains(&value) {
             let bucket = series.ladder.bucket(value);
             if !self.shared.writer.shards().with(|shard| shard.add(series.cell as usize, bucket, value)) {
                 self.drop_sample(series, Reason::ShardBusy);
