@@ -1,1 +1,23 @@
-//! Embedded engine and OTLP receiver behind the perago dev command
+//! Embedded services behind `perago dev`: a Conductor-compatible engine and an OTLP metrics receiver.
+//!
+//! Both listen on one port. [`DevServer::start`] returns once the port accepts connections:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), perago_dev::DevError> {
+//! let server = perago_dev::DevServer::start(perago_dev::DevOptions::default()).await?;
+//! assert!(server.conductor_url().ends_with("/api"));
+//! server.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+pub mod engine;
+mod http;
+mod server;
+mod shared;
+mod telemetry;
+
+pub use access::ApiKey;
+pub use engine::Retention;
+pub use server::{DevError, DevHandle, DevOptions, DevServer};

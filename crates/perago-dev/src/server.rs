@@ -1,0 +1,159 @@
+//! Starts and stops the services.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::access::{Access, ApiKey};
+use crate::engine::{Engine, Retention};
+use crate::http;
+use crate::shared::Shared;
+use crate::telemetry::Telemetry;
+
+/// How long a shutdown waits for requests in flight: a little more than the longest poll.
+const SHUTDOWN_WAIT: Duration = Duration::from_millis(5_500);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct DevOptions {
+    /// Where to listen; port 0 takes a free one. Default: a free port on 127.0.0.1.
+    pub listen: SocketAddr,
+    /// Key that every request must present; needed beyond loopback.
+    pub api_key: Option<ApiKey>,
+    /// Bounds of what is kept about finished runs.
+    pub retention: Retention,
+}
+
+impl Default for DevOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            api_key: None,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// Why the services cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DevError {
+    /// Everybody on the network could run tasks.
+    #[error("{listen} is reachable from other machines, and no API key is set")]
+    KeyRequired {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// The address cannot be used.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl DevError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::KeyRequired { .. } => "PERAGO-DEV-KEY-REQUIRED",
+            Self::Listen { .. } => "PERAGO-DEV-LISTEN",
+        }
+    }
+
+    /// What helps.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::KeyRequired { .. } => "set an API key, or listen on 127.0.0.1",
+            Self::Listen { .. } => "use another port, or port 0 for a free one",
+        }
+    }
+}
+
+/// The embedded services.
+#[derive(Debug)]
+pub struct DevServer;
+
+/// Running services; dropping it lets them go on until the runtime ends.
+#[derive(Debug)]
+pub struct DevHandle {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+    timers: JoinHandle<()>,
+}
+
+impl DevServer {
+    /// Binds the port and serves on the current tokio runtime; returns once connections are accepted.
+    pub async fn start(options: DevOptions) -> Result<DevHandle, DevError> {
+        let listen = options.listen;
+        if !listen.ip().is_loopback() && options.api_key.is_none() {
+            return Err(DevError::KeyRequired { listen });
+        }
+        let refused = |source| DevError::Listen { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let (seed, _) = Uuid::new_v4().as_u64_pair();
+        let engine = Engine::new(options.retention, seed);
+        let shared = Shared::new(engine, Telemetry::default(), options.api_key.map(Access::new));
+        let timers = tokio::spawn(shared.clone().run_timers());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = http::router(shared);
+        let serving = tokio::spawn(async move {
+            let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+                // Small replies must not wait for the delayed acknowledgement of the ones before.
+                let _ = stream.set_nodelay(true);
+            });
+            let until = async {
+                // An error means that the handle is gone: serve on.
+                if stopped.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let _ = axum::serve(listener, service).with_graceful_shutdown(until).await;
+        });
+        Ok(DevHandle { address, stop, serving, timers })
+    }
+}
+
+impl DevHandle {
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://HOST:PORT`.
+    pub fn base_url(&self) -> String {
+        let mut reachable = self.address;
+        if reachable.ip().is_unspecified() {
+            reachable.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{reachable}")
+    }
+
+    /// Base of the Conductor API.
+    pub fn conductor_url(&self) -> String {
+        format!("{}/api", self.base_url())
+    }
+
+    /// Where OTLP exporters push metrics.
+    pub fn otlp_url(&self) -> String {
+        format!("{}/opentelemetry/v1/metrics", self.base_url())
+    }
+
+    /// Stops accepting, lets requests in flight end (at most 5.5 s), then stops.
+    pub async fn shutdown(self) {
+        let _ = self.stop.send(());
+        let abort = self.serving.abort_handle();
+        if tokio::time::timeout(SHUTDOWN_WAIT, self.serving).await.is_err() {
+            abort.abort();
+        }
+        self.timers.abort();
+    }
+}

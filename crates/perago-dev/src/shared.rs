@@ -1,0 +1,154 @@
+//! What all handlers share: the engine behind a lock that is never held over an await, and its waiters.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::access::Access;
+use crate::engine::{Engine, QueueName, queue_name};
+use crate::telemetry::Telemetry;
+
+/// Cheap handle on everything a handler needs.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<State>);
+
+struct State {
+    engine: Mutex<Engine>,
+    telemetry: Mutex<Telemetry>,
+    access: Option<Access>,
+    waiters: Mutex<HashMap<QueueName, Arc<Notify>>>,
+    timer: Notify,
+    timer_due: AtomicI64,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, telemetry: Telemetry, access: Option<Access>) -> Self {
+        Self(Arc::new(State {
+            engine: Mutex::new(engine),
+            telemetry: Mutex::new(telemetry),
+            access,
+            waiters: Mutex::default(),
+            timer: Notify::new(),
+            timer_due: AtomicI64::new(i64::MAX),
+        }))
+    }
+
+    pub(crate) fn access(&self) -> Option<&Access> {
+        self.0.access.as_ref()
+    }
+
+    pub(crate) fn telemetry(&self) -> MutexGuard<'_, Telemetry> {
+        lock(&self.0.telemetry)
+    }
+
+    /// Reads the engine.
+    pub(crate) fn read<T>(&self, reader: impl FnOnce(&Engine) -> T) -> T {
+        reader(&lock(&self.0.engine))
+    }
+
+    /// Changes the engine, then wakes whoever the change concerns.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Engine, i64) -> T) -> T {
+        let mut engine = lock(&self.0.engine);
+        let result = change(&mut engine, now());
+        let (woken, due) = (engine.take_woken(), engine.next_deadline().unwrap_or(i64::MAX));
+        drop(engine);
+        if !woken.is_empty() {
+            let waiters = lock(&self.0.waiters);
+            for queue in woken {
+                if let Some(waiter) = waiters.get(&queue) {
+                    waiter.notify_waiters();
+                }
+            }
+        }
+        if due < self.0.timer_due.load(Ordering::Acquire) {
+            self.0.timer.notify_one();
+        }
+        result
+    }
+
+    /// Drives the engine's timers for ever.
+    pub(crate) async fn run_timers(self) {
+        loop {
+            let due = self.read(Engine::next_deadline).unwrap_or(i64::MAX);
+            self.0.timer_due.store(due, Ordering::Release);
+            let left = due.saturating_sub(now());
+            if left <= 0 {
+                self.change(Engine::advance);
+                continue;
+            }
+            // A day is as good as for ever, and no overflow of the clock's arithmetic.
+            let sleep = tokio::time::sleep(Duration::from_millis(left.min(86_400_000) as u64));
+            tokio::select! {
+                () = sleep => {}
+                () = self.0.timer.notified() => {}
+            }
+        }
+    }
+
+    /// Polls: returns at once with a full batch, else waits for it up to `wait`, then claims what there is.
+    pub(crate) async fn poll(
+        &self,
+        task_type: &str,
+        domain: Option<&str>,
+        worker: Option<&str>,
+        count: usize,
+        wait: Duration,
+    ) -> Vec<Uuid> {
+        let queue = queue_name(task_type, domain);
+        let popped = self.change(|engine, now| {
+            engine.note_poll(task_type, domain, worker, now);
+            engine.pop(&queue, count, now)
+        });
+        if popped.len() >= count || wait.is_zero() {
+            return self.change(|engine, now| engine.claim(&popped, worker, now));
+        }
+        let (shared, worker) = (self.clone(), worker.map(str::to_owned));
+        // A task of its own: when the client goes away, the poll still takes what comes, as on the server.
+        let waiting = tokio::spawn(async move {
+            let popped = shared.wait_for(&queue, popped, count, wait).await;
+            shared.change(|engine, now| engine.claim(&popped, worker.as_deref(), now))
+        });
+        waiting.await.unwrap_or_default()
+    }
+
+    async fn wait_for(
+        &self,
+        queue: &QueueName,
+        mut popped: Vec<Uuid>,
+        count: usize,
+        wait: Duration,
+    ) -> Vec<Uuid> {
+        let deadline = Instant::now() + wait;
+        let waiter = lock(&self.0.waiters).entry(queue.clone()).or_default().clone();
+        while popped.len() < count {
+            let mut notified = std::pin::pin!(waiter.notified());
+            // Enabled before looking, so that a task arriving in between is not missed.
+            notified.as_mut().enable();
+            popped.extend(self.change(|engine, now| engine.pop(queue, count - popped.len(), now)));
+            if popped.len() >= count || tokio::time::timeout_at(deadline, notified).await.is_err() {
+                break;
+            }
+        }
+        let mut waiters = lock(&self.0.waiters);
+        // Two are the map's and ours: nobody else waits any more.
+        if Arc::strong_count(&waiter) <= 2 {
+            waiters.remove(queue);
+        }
+        popped
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No method leaves the state half-changed when it panics, so a poisoned lock is usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Epoch milliseconds.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
