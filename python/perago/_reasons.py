@@ -71,6 +71,7 @@ def exception_reason(error: BaseException) -> str:
 def safe_text(error: BaseException) -> str:
     """Return the text of an exception; one whose ``__str__`` fails has only its type."""
     try:
-        return str(error)
+        # A lone surrogate has no UTF-8 form.
+        return str(error).encode("utf-8", "replace").decode("utf-8")
     except Exception:
         return type(error).__name__
