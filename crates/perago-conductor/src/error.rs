@@ -90,8 +90,10 @@ impl Error {
     /// Says nothing about whether repeating it is harmless: see [`Error::may_have_been_received`].
     pub fn is_retryable(&self) -> bool {
         match &*self.kind {
-            ErrorKind::Connect(_) | ErrorKind::Timeout(_) | ErrorKind::Interrupted(_) => true,
-            ErrorKind::Status { status: 429 | 502..=504, .. } => true,
+            ErrorKind::Connect(_)
+            | ErrorKind::Timeout(_)
+            | ErrorKind::Interrupted(_)
+            | ErrorKind::Status { status: 429 | 502..=504, .. } => true,
             ErrorKind::Status { status: 500, message, retryable, from_conductor } => {
                 *retryable == Some(true) || !from_conductor || is_database_trouble(message)
             }

@@ -118,21 +118,13 @@ fn deepest(error: &reqwest::Error) -> String {
     )
 }
 
-fn has_tls_cause(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<rustls::Error>() {
-            return true;
-        }
-        // An I/O error hides the TLS error that it wraps from `source`.
-        if let Some(io) = inner.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(|wrapped| wrapped.is::<rustls::Error>())
-        {
-            return true;
-        }
-        cause = inner.source();
+fn has_tls_cause(error: &(dyn std::error::Error + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    // An I/O error hides the error that it wraps from `source`.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|wrapped| has_tls_cause(wrapped)) || error.source().is_some_and(has_tls_cause)
 }
 
 fn proxies(options: &ProxyOptions) -> Result<Vec<reqwest::Proxy>, Error> {
@@ -186,7 +178,11 @@ fn system_certificates() -> Vec<CertificateDer<'static>> {
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let mut loaded = rustls_native_certs::load_certs_from_paths(Some(file), None);
+    let mut loaded = if file.is_dir() {
+        rustls_native_certs::load_certs_from_paths(None, Some(file))
+    } else {
+        rustls_native_certs::load_certs_from_paths(Some(file), None)
+    };
     match loaded.errors.pop() {
         Some(error) if loaded.certs.is_empty() => {
             Err(Error::options(format!("cannot read certificates from {}: {error}", file.display())))

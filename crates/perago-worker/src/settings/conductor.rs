@@ -1,5 +1,6 @@
 //! Settings of the Conductor server.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use perago_conductor::{Address, ClientOptions, Credentials, ProxyOptions, Secret};
@@ -15,7 +16,7 @@ const AUTH_SECRET: &str = "CONDUCTOR_AUTH_SECRET";
 pub(crate) const PLACEHOLDER: &str = "replace-me";
 
 /// Where the Conductor server is and how to reach it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConductorSettings {
     /// API base as written, without outer blanks.
     pub server_url: String,
@@ -43,6 +44,18 @@ impl ConductorSettings {
             extra_ca_files: self.extra_ca_files.clone(),
             ..ClientOptions::new(address)
         })
+    }
+}
+
+impl fmt::Debug for ConductorSettings {
+    /// Leaves out the server URL, which may hold a password.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ConductorSettings")
+            .field("credentials", &self.credentials)
+            .field("proxies", &self.proxies)
+            .field("extra_ca_files", &self.extra_ca_files)
+            .finish_non_exhaustive()
     }
 }
 

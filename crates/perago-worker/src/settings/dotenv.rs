@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(parse(text)),
         Err(error) => {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u32;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count() as u32;
             Err(refuse(&format!("is not UTF-8 (line {line})"), Some(line))
                 .with_hint("save the file as UTF-8"))
         }

@@ -194,15 +194,14 @@ fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut index = 0;
     while let Some(byte) = bytes.get(index) {
-        match (*byte == b'%').then(|| (digit(index + 1), digit(index + 2))) {
-            Some((Some(high), Some(low))) => {
-                decoded.push((high * 16 + low) as u8);
-                index += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                index += 1;
-            }
+        if *byte == b'%'
+            && let (Some(high), Some(low)) = (digit(index + 1), digit(index + 2))
+        {
+            decoded.push((high * 16 + low) as u8);
+            index += 3;
+        } else {
+            decoded.push(*byte);
+            index += 1;
         }
     }
     String::from_utf8(decoded).ok()

@@ -93,7 +93,7 @@ pub fn size(name: &str, text: &str) -> Result<u64, SettingsError> {
         .and_then(|count| u128::from(count).checked_mul(unit))
         .map(|bytes| bytes + fraction_of(fraction, unit))
         .and_then(|bytes| u64::try_from(bytes).ok())
-        .filter(|bytes| *bytes <= i64::MAX as u64)
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
         .ok_or_else(|| SettingsError::value(name, "is too large"))?;
     if bytes == 0 {
         return Err(SettingsError::value(name, "must be greater than zero"));
@@ -121,7 +121,7 @@ pub fn positive_integer(name: &str, text: &str) -> Result<u64, SettingsError> {
     let refuse = || SettingsError::value(name, "must be a positive integer");
     match digits(text).ok_or_else(refuse)?.parse::<u64>() {
         Ok(0) => Err(SettingsError::value(name, "must be greater than zero")),
-        Ok(count) if count <= i64::MAX as u64 => Ok(count),
+        Ok(count) if i64::try_from(count).is_ok() => Ok(count),
         _ => Err(SettingsError::value(name, "must be a positive integer below 9223372036854775808")),
     }
 }

@@ -16,7 +16,7 @@ pub struct Variable {
     /// What it does, in one sentence.
     pub doc: &'static str,
     /// Who sets it.
-    pub role: Role,
+    pub set_by: Role,
 }
 
 /// Who sets a variable.
@@ -37,9 +37,9 @@ const fn variable(
     default: &'static str,
     rule: &'static str,
     doc: &'static str,
-    role: Role,
+    set_by: Role,
 ) -> Variable {
-    Variable { name, default, rule, doc, role }
+    Variable { name, default, rule, doc, set_by }
 }
 
 use Role::{Provided, Secret, Setting, System};

@@ -227,7 +227,7 @@ fn what_is_read_and_what_the_table_says_are_the_same() {
     // The slot's variables are handed to bodies and read by nobody here.
     let unread: Vec<_> = VARIABLES.iter().filter(|variable| !read.contains(variable.name)).collect();
     assert!(
-        unread.iter().all(|variable| variable.role == Role::Provided),
+        unread.iter().all(|variable| variable.set_by == Role::Provided),
         "in the table but not read: {unread:?}"
     );
     let known = |name: &String| VARIABLES.iter().any(|variable| variable.name == name);
