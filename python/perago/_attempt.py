@@ -62,29 +62,24 @@ class MissingMetricsError(TaskInputError):
 
 
 class Runner:
-    """Runs attempts of one task.
+    """Runs attempts of one task; safe to use from several threads at once.
 
     Args:
         definition: The declared task.
-        reason_max_length: Most characters of the reason of a failure.
-        on_exception: Called with each exception of the body, and with any that a validator of the author raises
-            where pydantic expects a ValueError, before it is reduced to a reason; its traceback begins in the
-            author's code.
+        reason_max_length: Most characters of the reason of a failure; ``None`` leaves the cut to the caller.
     """
 
-    def __init__(
-        self,
-        definition: TaskDefinition,
-        *,
-        reason_max_length: int = 500,
-        on_exception: Callable[[Exception], None] | None = None,
-    ) -> None:
+    def __init__(self, definition: TaskDefinition, *, reason_max_length: int | None = None) -> None:
         self.definition = definition
         self.reason_max_length = reason_max_length
-        self.on_exception = on_exception
 
     def run(
-        self, params_json: bytes, metrics: MetricRecorder | None, workspace: Path | None = None
+        self,
+        params_json: bytes,
+        metrics: MetricRecorder | None,
+        workspace: Path | None = None,
+        *,
+        on_exception: Callable[[str], None] | None = None,
     ) -> tuple[str, bytes | str, str]:
         """Run one attempt.
 
@@ -92,6 +87,8 @@ class Runner:
             params_json: The ``params`` of the input as JSON.
             metrics: The recorder of a task with metrics.
             workspace: The directory of a workspace task; its guardrails are the caller's to check.
+            on_exception: Called with the text and traceback of an exception of the body, or of one that a validator
+                of the author raises where pydantic expects a ValueError; the traceback begins in the author's code.
 
         Returns:
             ``("COMPLETED", result as JSON, "")``, or Conductor's status, the reason and the failure code.
@@ -99,14 +96,20 @@ class Runner:
         Raises:
             BaseException: What is no ``Exception`` (``SystemExit``, ``KeyboardInterrupt``) ends the executor.
         """
-        outcome = self._attempt(params_json, metrics, workspace)
+        outcome = self._attempt(params_json, metrics, workspace, on_exception)
         if isinstance(outcome, bytes):
             return "COMPLETED", outcome, ""
-        reason, _ = _native.cut_reason(outcome.reason, self.reason_max_length)
+        reason = outcome.reason
+        if self.reason_max_length is not None:
+            reason, _ = _native.cut_reason(reason, self.reason_max_length)
         return outcome.status, reason, outcome.code
 
     def _attempt(
-        self, params_json: bytes, metrics: MetricRecorder | None, workspace: Path | None
+        self,
+        params_json: bytes,
+        metrics: MetricRecorder | None,
+        workspace: Path | None,
+        on_exception: Callable[[str], None] | None,
     ) -> bytes | Failure:
         task = self.definition
         try:
@@ -116,23 +119,24 @@ class Runner:
         try:
             params = validate_params(task, raw_params)
         except Exception as error:
-            return self._failure(error, "params")
+            return _told_failure(error, "params", on_exception)
         try:
             value = call_body(task, params, metrics, workspace)
         except Exception as error:
-            return self._failure(error, "body")
+            return _told_failure(error, "body", on_exception)
         try:
             return result_json(task, value)
         except Exception as error:
-            return self._failure(error, "result")
+            return _told_failure(error, "result", on_exception)
 
-    def _failure(self, error: Exception, phase: str) -> Failure:
-        failure = failure_of(error, phase)
-        told = phase != "body" and isinstance(error, (ValidationError, ResultNotJsonError))
-        if self.on_exception is not None and not told:
-            _begin_in_authors_code(error)
-            self.on_exception(error)
-        return failure
+
+def _told_failure(error: Exception, phase: str, on_exception: Callable[[str], None] | None) -> Failure:
+    complete = phase != "body" and isinstance(error, (ValidationError, ResultNotJsonError))
+    if on_exception is not None and not complete:
+        from perago._tracebacks import format_author_exception
+
+        on_exception(format_author_exception(error))
+    return failure_of(error, phase)
 
 
 def call_body(
@@ -168,17 +172,4 @@ def failure_of(error: Exception, phase: str) -> Failure:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return Failure(code, reason)
-    return Failure(error.code if type(error) in _OURS else "body_raised", reason)  # type: ignore[attr-defined]
-
-
-_OURS = (MissingMetricsError, TaskInputError)
-
-
-def _begin_in_authors_code(error: Exception) -> None:
-    from perago._collector import is_ours
-
-    traceback = error.__traceback__
-    while traceback is not None and is_ours(traceback.tb_frame.f_code.co_filename):
-        traceback = traceback.tb_next
-    if traceback is not None:
-        error.__traceback__ = traceback
+    return Failure("metrics_missing" if isinstance(error, MissingMetricsError) else "body_raised", reason)

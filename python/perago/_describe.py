@@ -5,11 +5,11 @@ Runs in a child process of ``perago check``, ``extract`` and ``start``, because 
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from perago._collector import Collector, is_ours
+from perago._collector import Collector
+from perago._tracebacks import author_place_of, format_author_exception
 from perago.errors import TaskDefinitionError
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ _FORMERLY_INSTALLED = {
     "pytest": "pytest",
     "typer": "typer",
 }
-_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
 
-Place = tuple["str | None", "int | None"]
+__all__ = ["describe_and_load", "describe_module", "format_author_exception"]
 
 
 def describe_module(module_target: str) -> dict[str, Any]:
@@ -41,6 +40,11 @@ def describe_module(module_target: str) -> dict[str, Any]:
         ``findings``: the errors; ``warnings``: what has another effect than its author may expect. Rules of the
         contract that need no Python are checked by whoever reads the description.
     """
+    return describe_and_load(module_target)[0]
+
+
+def describe_and_load(module_target: str) -> tuple[dict[str, Any], TaskDefinition | None]:
+    """Import a module, report as :func:`describe_module` does, and return its task too, if it can run."""
     with Collector() as collector:
         definition = _load(module_target, collector)
         task = None
@@ -48,14 +52,9 @@ def describe_module(module_target: str) -> dict[str, Any]:
             task = _describe(definition, collector)
     errors = [finding for finding in collector.findings if finding["severity"] == "error"]
     warnings = [finding for finding in collector.findings if finding["severity"] != "error"]
-    return {"task": None if errors else task, "findings": errors, "warnings": warnings}
-
-
-def describe_module_json(module_target: str) -> bytes:
-    """Return :func:`describe_module` as JSON."""
-    from pydantic_core import to_json
-
-    return to_json(describe_module(module_target))
+    runnable = task is not None and not errors
+    report = {"task": task if runnable else None, "findings": errors, "warnings": warnings}
+    return report, definition if runnable else None
 
 
 def _load(module_target: str, collector: Collector) -> TaskDefinition | None:
@@ -93,7 +92,7 @@ def _load(module_target: str, collector: Collector) -> TaskDefinition | None:
 
 def _describe(definition: TaskDefinition, collector: Collector) -> dict[str, Any] | None:
     from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
-    from pydantic_core import PydanticSerializationError, to_json
+    from pydantic_core import PydanticSerializationError, from_json, to_json
 
     from perago import _description
 
@@ -102,7 +101,7 @@ def _describe(definition: TaskDefinition, collector: Collector) -> dict[str, Any
     try:
         _description.refuse_root_models(definition)
         description = _description.describe(definition)
-        to_json(description["description"])
+        description["description"] = from_json(to_json(description["description"]))
     except TaskDefinitionError as error:
         collector.add(error.code, str(error), hint=error.hint, place=place)
         return None
@@ -123,7 +122,7 @@ def _describe(definition: TaskDefinition, collector: Collector) -> dict[str, Any
 
 def _add_import_failure(error: BaseException, module_target: str, collector: Collector) -> None:
     if isinstance(error, TaskDefinitionError):
-        collector.add(error.code, str(error), hint=error.hint, place=_place_of(error))
+        collector.add(error.code, str(error), hint=error.hint, place=author_place_of(error))
         return
     text = f"{type(error).__name__}: {_first_line(error)}".removesuffix(": ")
     if isinstance(error, SyntaxError):
@@ -138,13 +137,13 @@ def _add_import_failure(error: BaseException, module_target: str, collector: Col
                 hint="modules are looked for in PYTHONPATH, the environment of this Python and the current directory",
             )
             return
-        collector.add("PERAGO-MODULE-IMPORT", text, hint=_missing_hint(error.name), place=_place_of(error))
+        collector.add("PERAGO-MODULE-IMPORT", text, hint=_missing_hint(error.name), place=author_place_of(error))
         return
     if isinstance(error, SystemExit):
         text, hint = "the module ended Python while it was imported", "run programs under `if __name__ == '__main__'`"
-        collector.add("PERAGO-MODULE-IMPORT", text, hint=hint, place=_place_of(error))
+        collector.add("PERAGO-MODULE-IMPORT", text, hint=hint, place=author_place_of(error))
         return
-    collector.add("PERAGO-MODULE-IMPORT", text, place=_place_of(error))
+    collector.add("PERAGO-MODULE-IMPORT", text, place=author_place_of(error))
 
 
 def _missing_hint(name: str) -> str:
@@ -154,21 +153,6 @@ def _missing_hint(name: str) -> str:
     if name.startswith("perago."):
         return f"{name} belonged to the runtime of perago 0.6 and is not part of this version"
     return "install the package that has it into the environment of this Python"
-
-
-def _place_of(error: BaseException) -> Place:
-    """Return the innermost place in the author's code, else in any code that is not ours."""
-    author: Place = (None, None)
-    other: Place = (None, None)
-    traceback = error.__traceback__
-    while traceback is not None:
-        filename = traceback.tb_frame.f_code.co_filename
-        if not is_ours(filename):
-            other = (filename, traceback.tb_lineno)
-            if "/site-packages/" not in filename and not filename.startswith((_STANDARD_LIBRARY, "<")):
-                author = other
-        traceback = traceback.tb_next
-    return author if author[0] is not None else other
 
 
 def _first_line(error: BaseException) -> str:

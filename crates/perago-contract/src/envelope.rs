@@ -128,6 +128,9 @@ impl<'a> TaskOutput<'a> {
     }
 
     /// The output as JSON text.
+    ///
+    /// # Panics
+    /// Never: strings and valid JSON always serialise.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and valid JSON always serialise")
     }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 /// Which built-in metrics a task with metrics records; the body's own metrics are not affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "three independent switches of the authoring API")]
 pub struct MetricSpec {
     /// Records `runtime.task_attempt_duration_seconds`.
     pub attempts: bool,

@@ -55,14 +55,15 @@ pub(crate) fn build(description: &TaskDescription) -> Result<Value, ContractErro
     let (input_keys, output_keys) = (with_workspace("params"), with_workspace("result"));
     task_def.insert("inputKeys".to_owned(), input_keys.clone().into());
     task_def.insert("outputKeys".to_owned(), output_keys.clone().into());
-    let input = schema_record(&description.name, "input", data_schema(&input_keys, schemas.params, true));
-    let output = schema_record(&description.name, "output", data_schema(&output_keys, schemas.result, false));
+    let input = schema_record(&description.name, "input", &data_schema(&input_keys, schemas.params, true));
+    let output =
+        schema_record(&description.name, "output", &data_schema(&output_keys, schemas.result, false));
     task_def.insert("inputSchema".to_owned(), input);
     task_def.insert("outputSchema".to_owned(), output);
     Ok(Value::Object(task_def))
 }
 
-fn schema_record(task_name: &str, direction: &str, data: Value) -> Value {
+fn schema_record(task_name: &str, direction: &str, data: &Value) -> Value {
     json!({"name": format!("{task_name}.{direction}"), "version": 1, "type": "JSON", "data": data})
 }
 
