@@ -12,8 +12,7 @@ const EXECUTOR: &str =
     "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago._executor import main; main()";
 
 /// Starts the command line again, as `python -m perago` would, with the same care for the module path.
-const COMMAND: &str =
-    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.__main__ import main; sys.exit(main())";
+const COMMAND: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.__main__ import main; sys.exit(main())";
 
 /// Runs one command line and returns its exit code.
 ///

@@ -46,8 +46,8 @@ pub(crate) fn transform_schema<'py>(
     allow_extra: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let schema: Value = parse(schema)?;
-    let transformed =
-        perago_contract::schema::transform(&schema, allow_extra).map_err(|error| definition_error(py, &error))?;
+    let transformed = perago_contract::schema::transform(&schema, allow_extra)
+        .map_err(|error| definition_error(py, &error))?;
     Ok(PyBytes::new(py, transformed.to_string().as_bytes()))
 }
 
@@ -117,8 +117,7 @@ fn parse<T: serde::de::DeserializeOwned>(document: &[u8]) -> PyResult<T> {
 }
 
 fn findings_json<'py>(py: Python<'py>, findings: &[Finding]) -> PyResult<Bound<'py, PyBytes>> {
-    let document =
-        serde_json::to_vec(findings).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let document = serde_json::to_vec(findings).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(PyBytes::new(py, &document))
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use perago_worker::executor::channel::ExecutorChannel;
 use perago_worker::executor::launch::{LAUNCH_VARIABLE, LaunchOptions};
-use perago_worker::executor::message::{Assignment, Ended, Failure, FromExecutor, LogLine, Outcome, ToExecutor};
+use perago_worker::executor::message::{
+    Assignment, Ended, Failure, FromExecutor, LogLine, Outcome, ToExecutor,
+};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -88,11 +90,14 @@ impl Channel {
         }
     }
 
-    /// Reports an attempt's output, the whole of it as JSON.
-    fn completed(&self, py: Python<'_>, attempt: u64, output: &[u8], body_seconds: f64) -> PyResult<()> {
-        let text = std::str::from_utf8(output).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    /// Reports what the body returned, as JSON.
+    fn completed(&self, py: Python<'_>, attempt: u64, result: &[u8], body_seconds: f64) -> PyResult<()> {
+        let text = std::str::from_utf8(result).map_err(|error| PyValueError::new_err(error.to_string()))?;
         let outcome = Outcome::Completed(raw(text)?);
-        self.send(py, FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception: None })))
+        self.send(
+            py,
+            FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception: None })),
+        )
     }
 
     /// Reports that an attempt failed.
@@ -171,10 +176,10 @@ impl AttemptAssignment {
         self.inner.retry_count
     }
 
-    /// The task's input as JSON.
+    /// The task's parameters as JSON.
     #[getter]
-    fn input<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.inner.input.get().as_bytes())
+    fn params<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.inner.params.get().as_bytes())
     }
 }
 

@@ -5,14 +5,32 @@
 
 use pyo3::prelude::*;
 
+mod cli;
 mod contract;
+mod executor;
+mod recorder;
+mod settings;
 
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use crate::cli::run_command_line;
+    #[pymodule_export]
     use crate::contract::{
-        check_guardrail_path, check_name, check_owner, cut_failure_reason, failure_catalogue, pretty_ascii_json,
-        staging_branch, task_definition, transform_schema, workspace_prefix,
+        check_guardrail_path, check_name, check_owner, cut_failure_reason, failure_catalogue,
+        pretty_ascii_json, staging_branch, task_definition, transform_schema, workspace_prefix,
+    };
+    #[pymodule_export]
+    use crate::executor::{AttemptAssignment, Channel};
+
+    #[pymodule_export]
+    use crate::recorder::{Done, MetricRules, Recorder, Timer, open_recorder};
+
+    #[pymodule_export]
+    use crate::settings::{
+        check_writable_root, load_settings, parse_conductor, parse_days_seconds, parse_duration_seconds,
+        parse_execution_mode_word, parse_lakefs, parse_metrics, parse_positive_integer, parse_size_bytes,
+        read_dotenv_file, resolve_worker_id, settings_defaults, slot_environment,
     };
 
     #[pymodule_init]

@@ -1,1 +1,20 @@
-//! Settings, poller, permits, attempt state machine, executors, leases, drain, logs
+//! The worker: one supervisor process that polls, runs bodies in executor processes, and reports.
+//!
+//! Owns settings, permits, the attempt state machine, leases, drain and logs. It refuses to know the authoring
+//! language: it never imports the author's module, an executor describes it.
+
+pub mod attempt;
+pub mod clock;
+pub mod executor;
+pub mod export;
+pub mod guardian;
+pub mod instruments;
+pub mod logs;
+pub mod metrics;
+pub mod open_attempts;
+pub mod poller;
+mod requirements;
+pub mod settings;
+pub mod signals;
+pub mod state_directory;
+pub mod worker;

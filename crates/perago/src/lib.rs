@@ -1,1 +1,91 @@
-//! The perago command line as a library
+//! The Perago command line as a library: an authoring language brings a [`Host`] and calls [`run`].
+
+mod arguments;
+mod commands;
+mod describe;
+mod failure;
+mod printer;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use perago_worker::executor::launch::ExecutorProgram;
+
+use crate::arguments::{Arguments, Command};
+use crate::printer::Printer;
+
+/// The version that `perago --version` prints.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the command line needs to know of the program that it lives in.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Starts an executor of the authoring language.
+    pub executor: ExecutorProgram,
+    /// Starts this command line again, for the demo's workers.
+    pub command: ExecutorProgram,
+}
+
+/// Exit codes of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Everything done.
+    Success,
+    /// What was given cannot be used: module, settings, server.
+    Failure,
+    /// The command line itself is wrong.
+    Usage,
+    /// A fault of ours.
+    Internal,
+    /// Stopped before everything that ran had ended.
+    Forced,
+}
+
+impl ExitStatus {
+    /// The number that the process exits with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Internal => 3,
+            Self::Forced => 4,
+        }
+    }
+}
+
+/// Runs one command line; `arguments` begins with the program's name.
+///
+/// Must be called before the process has a second thread: `start` forks its guardian.
+pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
+    let printer = Printer::default();
+    let parsed = match Arguments::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let rendered = error.render();
+            return match error.kind() {
+                ErrorKind::DisplayVersion => {
+                    printer.output(VERSION);
+                    ExitStatus::Success
+                }
+                ErrorKind::DisplayHelp => {
+                    printer.output(rendered.to_string().trim_end());
+                    ExitStatus::Success
+                }
+                _ => {
+                    printer.message(rendered.to_string().trim_end());
+                    ExitStatus::Usage
+                }
+            };
+        }
+    };
+    let outcome = match parsed.command {
+        Command::Check(options) => commands::check::run(&options, host, &printer),
+        Command::Extract(options) => commands::extract::run(&options, host, &printer),
+        Command::Start(options) => commands::start::run(&options, host, &printer),
+        Command::Dev(options) => commands::dev::run(&options, &printer),
+        Command::Completion(options) => Ok(commands::completion::run(&options, &printer)),
+    };
+    outcome.unwrap_or_else(|failure| failure.print(&printer))
+}

@@ -1,0 +1,385 @@
+//! Carries out what the state machine decides for one attempt.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use perago_conductor::{Client, Error, Task, TaskResult, TaskStatus};
+use perago_contract::envelope::TaskInput;
+use perago_contract::failure::FailureCode;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+
+use super::lease::{Lease, Moment};
+use super::machine::{
+    BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack, UpdateAnswer,
+};
+use super::outcome::Finished;
+use crate::clock::Clock;
+use crate::executor::message::{Assignment, Failure};
+use crate::executor::pool::{BodyEnd, SlotLease};
+use crate::instruments::Instruments;
+use crate::logs::{Level, Logger, Record};
+use crate::open_attempts::OpenAttempts;
+
+/// A release at shutdown is tried once, for at most this long.
+const RELEASE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What every attempt of a worker shares.
+#[derive(Debug)]
+pub struct Context {
+    /// The server.
+    pub client: Client,
+    /// The worker's log.
+    pub logger: Logger,
+    /// The id that Conductor shows.
+    pub worker_id: String,
+    /// Failure reasons are cut to this many characters.
+    pub reason_limit: usize,
+    /// Whether a body is stopped when its lease runs out without contact.
+    pub strict_lease: bool,
+    /// The clock of leases.
+    pub clock: Clock,
+    /// The attempts that run, for log lines.
+    pub open: OpenAttempts,
+    /// The worker's own metrics.
+    pub instruments: Instruments,
+}
+
+/// Runs one polled task to its end. `abandon` turns true when the worker must stop now.
+pub async fn run(
+    context: Rc<Context>,
+    task: Task,
+    poll_sent_at: Moment,
+    slot: SlotLease,
+    abandon: watch::Receiver<bool>,
+) {
+    let number = context.open.begin(&task, slot.slot());
+    context.instruments.slot_taken();
+    let mut attempt = Attempt::new(context, Rc::new(task), number, slot, poll_sent_at);
+    attempt.log(Level::Info, "task_received", "task received", |record| record);
+    attempt.drive(abandon).await;
+    let (context, number) = (attempt.context, attempt.number);
+    context.open.end(number);
+}
+
+struct Attempt {
+    context: Rc<Context>,
+    task: Rc<Task>,
+    number: u64,
+    slot: Option<Rc<SlotLease>>,
+    machine: Machine,
+    finished: Option<Rc<Finished>>,
+    answers: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedReceiver<Event>,
+    started_at: Moment,
+    abandoned: bool,
+}
+
+/// How the attempt's body came to an end, or did not begin.
+enum Body {
+    Ended(BodyEnd),
+    NotStarted,
+}
+
+impl Attempt {
+    fn new(context: Rc<Context>, task: Rc<Task>, number: u64, slot: SlotLease, poll_sent_at: Moment) -> Self {
+        let timeout = Duration::from_secs(u64::try_from(task.response_timeout_seconds).unwrap_or(0));
+        let now = context.clock.now();
+        let machine = Machine::new(Lease::new(poll_sent_at, timeout), now, fastrand::f64());
+        let (answers, events) = mpsc::unbounded_channel();
+        Self {
+            context,
+            task,
+            number,
+            slot: Some(Rc::new(slot)),
+            machine,
+            finished: None,
+            answers,
+            events,
+            started_at: now,
+            abandoned: false,
+        }
+    }
+
+    async fn drive(&mut self, mut abandon: watch::Receiver<bool>) {
+        let mut body = pin!(self.body());
+        let mut body_ended = false;
+        while !self.machine.is_closed() {
+            let due = self.machine.deadline();
+            let clock = self.context.clock;
+            let event = tokio::select! {
+                ended = &mut body, if !body_ended => {
+                    body_ended = true;
+                    self.on_body(ended)
+                }
+                Some(event) = self.events.recv() => event,
+                _ = abandon.wait_for(|now| *now), if !self.abandoned => {
+                    self.abandoned = true;
+                    Event::Abandon
+                }
+                () = clock.sleep_until(due) => Event::Tick,
+            };
+            let now = clock.now();
+            for effect in self.machine.handle(event, now) {
+                self.carry_out(effect).await;
+            }
+            self.enforce_strict_lease(now).await;
+        }
+    }
+
+    /// The body's future owns what it needs, so that the machine can be driven beside it.
+    fn body(&self) -> impl Future<Output = Body> + use<> {
+        let task = Rc::clone(&self.task);
+        let slot = self.slot.clone();
+        let number = self.number;
+        async move {
+            let params = match params_of(&task) {
+                Ok(params) => params,
+                Err(failure) => return Body::Ended(BodyEnd::Refused(failure)),
+            };
+            let Some(slot) = slot else { return Body::NotStarted };
+            let assignment = Assignment {
+                attempt: number,
+                slot: slot.slot(),
+                workflow_id: task.workflow_instance_id.clone(),
+                task_id: task.task_id.clone(),
+                reference_name: task.reference_task_name.clone(),
+                retry_count: u32::try_from(task.retry_count).unwrap_or(0),
+                params,
+            };
+            match slot.assign(assignment).await {
+                Ok(ended) => match ended.await {
+                    Ok(end) => Body::Ended(end),
+                    Err(_) => Body::NotStarted,
+                },
+                Err(_) => Body::NotStarted,
+            }
+        }
+    }
+
+    fn on_body(&mut self, body: Body) -> Event {
+        let Body::Ended(end) = body else { return Event::Abandon };
+        let context = &self.context;
+        let seconds = (context.clock.now().saturating_sub(self.started_at)).as_secs_f64();
+        context.instruments.attempt_ended(seconds);
+        let mut finished = Finished::of_body(&self.task, &context.worker_id, end, context.reason_limit);
+        finished.set_logs(context.open.take_task_log(self.number));
+        self.log_finished(&finished, seconds);
+        self.finished = Some(Rc::new(finished));
+        Event::BodyEnded
+    }
+
+    fn log_finished(&self, finished: &Finished, seconds: f64) {
+        if let (Some(length), Some(reason)) =
+            (finished.reason_cut_from, &finished.result.reason_for_incompletion)
+        {
+            self.log(Level::Warning, "reason_cut", "truncated task failure reason", |record| {
+                record
+                    .with("original_length", length as u64)
+                    .with("max_length", reason.chars().count() as u64)
+            });
+        }
+        match &finished.failure_code {
+            None => self.log(Level::Info, "task_finished", "task finished", |record| {
+                record.with("duration_seconds", seconds)
+            }),
+            Some(code) => self.log(Level::Error, "task_failed", "task failed", |record| {
+                record
+                    .with("duration_seconds", seconds)
+                    .with("failure_code", code.as_str())
+                    .with(
+                        "terminal",
+                        finished.result.status == perago_conductor::ResultStatus::FailedWithTerminalError,
+                    )
+                    .with_some("reason", finished.result.reason_for_incompletion.as_deref())
+                    .with_some("exception", finished.exception.as_deref())
+            }),
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::SendBeat => self.answer_later(|context, task| async move {
+                let beat = context.client.extend_lease(&task.workflow_instance_id, &task.task_id).await;
+                Event::BeatAnswered(beat_answer(&beat))
+            }),
+            Effect::ReadStatus => self.answer_later(|context, task| async move {
+                let read = context.client.get_task(&task.task_id).await;
+                Event::StatusAnswered(ownership(&task, &read))
+            }),
+            Effect::ReadBack => self.answer_later(|context, task| async move {
+                let read = context.client.get_task(&task.task_id).await;
+                Event::ReadBackAnswered(read_back(&task, &read))
+            }),
+            Effect::SendUpdate => self.send_update(),
+            Effect::StopBody(reason) => self.stop_body(reason).await,
+            Effect::FreeSlot => {
+                if self.slot.take().is_some() {
+                    self.context.instruments.slot_freed();
+                }
+            }
+            Effect::Release => self.release().await,
+            Effect::Close(closing) => self.log_closing(closing),
+        }
+    }
+
+    fn answer_later<F, A>(&self, ask: F)
+    where
+        F: FnOnce(Rc<Context>, Rc<Task>) -> A,
+        A: Future<Output = Event> + 'static,
+    {
+        let question = ask(Rc::clone(&self.context), Rc::clone(&self.task));
+        let answers = self.answers.clone();
+        tokio::task::spawn_local(async move {
+            let _ = answers.send(question.await);
+        });
+    }
+
+    fn send_update(&self) {
+        let Some(finished) = self.finished.clone() else { return };
+        let number = self.number;
+        self.answer_later(|context, task| async move {
+            let answer = match context.client.update_task(&finished.result).await {
+                Ok(()) => UpdateAnswer::Accepted,
+                Err(error) => {
+                    let retryable = error.is_retryable();
+                    context.logger.write(
+                        context
+                            .open
+                            .label(number, Record::new(Level::Warning, "update_failed", error.to_string()))
+                            .with("task_id", task.task_id.as_str())
+                            .with("retryable", retryable),
+                    );
+                    if retryable { UpdateAnswer::Retryable } else { UpdateAnswer::Permanent }
+                }
+            };
+            Event::UpdateAnswered(answer)
+        });
+    }
+
+    async fn stop_body(&self, reason: LostReason) {
+        self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
+        if let Some(slot) = &self.slot {
+            slot.stop_body().await;
+        }
+    }
+
+    async fn enforce_strict_lease(&mut self, now: Moment) {
+        if self.context.strict_lease
+            && self.finished.is_none()
+            && self.machine.is_lapsed(now)
+            && !self.abandoned
+        {
+            self.abandoned = true;
+            self.log(
+                Level::Warning,
+                "lease_lapsed",
+                "the lease ran out without contact; stopping the body",
+                |r| r,
+            );
+            if let Some(slot) = &self.slot {
+                slot.stop_body().await;
+            }
+        }
+    }
+
+    async fn release(&self) {
+        let result = TaskResult::release(&self.task, &self.context.worker_id);
+        let sent = tokio::time::timeout(RELEASE_WITHIN, self.context.client.update_task(&result)).await;
+        let released = matches!(sent, Ok(Ok(())));
+        self.log(Level::Info, "task_released", "task given back to the queue", |record| {
+            record.with("released", released)
+        });
+        if let Some(slot) = &self.slot {
+            slot.stop_body().await;
+        }
+    }
+
+    fn log_closing(&self, closing: Closing) {
+        match closing {
+            Closing::Delivered | Closing::Released | Closing::Lost(_) => {}
+            Closing::Superseded => {
+                self.log(
+                    Level::Warning,
+                    "result_superseded",
+                    "another worker holds the task; result not used",
+                    |r| r,
+                );
+            }
+            Closing::Undeliverable => {
+                let output = self.finished.as_ref().and_then(|done| done.result.output_data.as_ref());
+                let output = output.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+                self.log(Level::Error, "result_undelivered", "the result could not be delivered", |record| {
+                    record.with_some("output", output)
+                });
+            }
+        }
+    }
+
+    fn log(&self, level: Level, event: &'static str, message: &str, more: impl FnOnce(Record) -> Record) {
+        let record = self.context.open.label(self.number, Record::new(level, event, message));
+        self.context.logger.write(more(record));
+    }
+}
+
+/// The parameters in the task's input.
+fn params_of(task: &Task) -> Result<Box<RawValue>, Failure> {
+    let refuse = |code: FailureCode, reason: String| Failure { code: code.code().to_owned(), reason };
+    if let Some(path) = task.external_input_payload_storage_path.as_deref() {
+        let reason =
+            format!("Conductor moved the input to external storage ({path}), which a worker cannot read");
+        return Err(refuse(FailureCode::ExternalPayload, reason));
+    }
+    match TaskInput::parse(task.input_data.get(), false) {
+        Ok(input) => Ok(input.params),
+        Err(error) => Err(refuse(FailureCode::InputInvalid, error.to_string())),
+    }
+}
+
+fn beat_answer(beat: &Result<(), Error>) -> BeatAnswer {
+    match beat {
+        Ok(()) => BeatAnswer::Accepted,
+        // An answer, even a refusal, says that the server is done with the beat.
+        Err(error) if error.status().is_some() || !error.may_have_been_received() => BeatAnswer::Refused,
+        Err(_) => BeatAnswer::Unknown,
+    }
+}
+
+/// Compares what the server shows with the claim that we hold.
+fn ownership(claimed: &Task, read: &Result<Option<Task>, Error>) -> Ownership {
+    match read {
+        Err(_) => Ownership::Unreachable,
+        Ok(None) => Ownership::Lost(LostReason::Unknown),
+        Ok(Some(shown)) if shown.status.is_terminal() => Ownership::Lost(LostReason::Terminal),
+        Ok(Some(shown)) if is_our_claim(claimed, shown) => Ownership::Ours,
+        Ok(Some(_)) => Ownership::Lost(LostReason::ClaimedAgain),
+    }
+}
+
+fn read_back(claimed: &Task, read: &Result<Option<Task>, Error>) -> ReadBack {
+    match ownership(claimed, read) {
+        Ownership::Unreachable => ReadBack::Unreachable,
+        Ownership::Ours => ReadBack::Undone,
+        Ownership::Lost(LostReason::ClaimedAgain) => ReadBack::ClaimedAgain,
+        Ownership::Lost(LostReason::Terminal | LostReason::Unknown) => ReadBack::Settled,
+    }
+}
+
+fn is_our_claim(claimed: &Task, shown: &Task) -> bool {
+    shown.status == TaskStatus::InProgress
+        && shown.workflow_instance_id == claimed.workflow_instance_id
+        && shown.task_id == claimed.task_id
+        && shown.retry_count == claimed.retry_count
+        && shown.poll_count == claimed.poll_count
+}
+
+fn lost_text(reason: LostReason) -> &'static str {
+    match reason {
+        LostReason::Unknown => "the server no longer knows the task; stopping the body",
+        LostReason::Terminal => "the task has ended on the server; stopping the body",
+        LostReason::ClaimedAgain => "the task has been given to another worker; stopping the body",
+    }
+}

@@ -1,0 +1,369 @@
+//! The attempt state machine: pure and synchronous, time as an argument.
+//!
+//! | phase | what may be in flight | leaves by |
+//! | --- | --- | --- |
+//! | running | a beat, a status read | the body ends; the status read says that the task is not ours |
+//! | stopping | a beat, a status read | the body ends: closed as lost |
+//! | reporting | a beat that was under way, then the update | the update is accepted or can never be |
+//! | verifying | a read-back | the server shows a terminal task, or another claim |
+//! | closed | nothing that matters | never |
+//!
+//! A beat never overlaps the update: the real server rewrites the whole task record without a lock, so a late
+//! beat can turn a completed task back to in progress. The update waits for the beat in flight, no beat is sent
+//! after it, and if one was ever sent the task is read back and reported again until it is seen terminal.
+
+use std::time::Duration;
+
+use super::lease::{Lease, Moment};
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The body has ended by itself or with its executor; the outcome is ready to be reported.
+    BodyEnded,
+    /// The server has answered the beat.
+    BeatAnswered(BeatAnswer),
+    /// The server has answered the status read.
+    StatusAnswered(Ownership),
+    /// The server has answered the update.
+    UpdateAnswered(UpdateAnswer),
+    /// The server has answered the read-back.
+    ReadBackAnswered(ReadBack),
+    /// The worker must stop now: give the task back.
+    Abandon,
+    /// Time has passed; nothing else.
+    Tick,
+}
+
+/// The answer to a beat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeatAnswer {
+    /// Accepted.
+    Accepted,
+    /// Refused or never sent: the server did not act on it.
+    Refused,
+    /// No answer: the server may still act on it.
+    Unknown,
+}
+
+/// What the server says about whose task it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// In progress under our claim.
+    Ours,
+    /// No longer ours.
+    Lost(LostReason),
+    /// The server could not be asked, which says nothing.
+    Unreachable,
+}
+
+/// Why a task is no longer ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostReason {
+    /// The server has no such task.
+    Unknown,
+    /// It is terminal: timed out, cancelled, or its workflow ended.
+    Terminal,
+    /// It waits in the queue, or another claim holds it.
+    ClaimedAgain,
+}
+
+/// The answer to the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateAnswer {
+    /// Accepted. The server also answers so when it ignores the update.
+    Accepted,
+    /// Not delivered, may be sent again.
+    Retryable,
+    /// Will never be accepted.
+    Permanent,
+}
+
+/// What the task looks like after the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBack {
+    /// Terminal, or gone.
+    Settled,
+    /// Still in progress under our claim: the update was undone.
+    Undone,
+    /// In the queue or under another claim: not ours to complete.
+    ClaimedAgain,
+    /// The server could not be asked.
+    Unreachable,
+}
+
+/// What must be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Extend the lease.
+    SendBeat,
+    /// Read the task's status.
+    ReadStatus,
+    /// Stop the body and everything it started.
+    StopBody(LostReason),
+    /// Send the outcome.
+    SendUpdate,
+    /// Read the task back.
+    ReadBack,
+    /// The slot is free for other work.
+    FreeSlot,
+    /// Give the task back to the queue, without burning a retry.
+    Release,
+    /// The attempt has ended.
+    Close(Closing),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// The server has the outcome.
+    Delivered,
+    /// The task was no longer ours; nothing was reported.
+    Lost(LostReason),
+    /// The outcome can never be delivered.
+    Undeliverable,
+    /// Another claim holds the task.
+    Superseded,
+    /// Given back at shutdown.
+    Released,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Stopping(LostReason),
+    Reporting { not_before: Moment },
+    Updating,
+    Verifying { not_before: Moment, round: usize },
+    Reading { round: usize },
+    Closed,
+}
+
+/// Delays before the read-backs that follow a beat of unknown fate: it may be applied late.
+const LATE_BEAT_READ_BACKS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+
+/// After this many unanswered read-backs the accepted update is taken at its word.
+const MAX_READ_BACK_FAILURES: u32 = 10;
+
+/// The state of one attempt.
+#[derive(Debug)]
+pub struct Machine {
+    phase: Phase,
+    lease: Lease,
+    beat_sent_at: Option<Moment>,
+    next_beat: Moment,
+    beats_sent: u32,
+    beat_fate_unknown: bool,
+    status_in_flight: bool,
+    next_status: Moment,
+    status_interval: Duration,
+    failures: u32,
+    slot_freed: bool,
+}
+
+impl Machine {
+    /// An attempt whose body has just been handed to an executor.
+    ///
+    /// `jitter` in 0..1 spreads the status reads of many workers.
+    pub fn new(lease: Lease, now: Moment, jitter: f64) -> Self {
+        let status_interval = lease.status_interval().mul_f64(1.0 - 0.2 * jitter.clamp(0.0, 1.0));
+        Self {
+            phase: Phase::Running,
+            next_beat: lease.next_beat(),
+            lease,
+            beat_sent_at: None,
+            beats_sent: 0,
+            beat_fate_unknown: false,
+            status_in_flight: false,
+            next_status: now + status_interval,
+            status_interval,
+            failures: 0,
+            slot_freed: false,
+        }
+    }
+
+    /// Whether the attempt has ended.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether the lease has run out without contact.
+    pub fn is_lapsed(&self, now: Moment) -> bool {
+        now > self.lease.deadline()
+    }
+
+    /// When [`Event::Tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Moment> {
+        match self.phase {
+            Phase::Running => {
+                let beat = self.beat_sent_at.is_none().then_some(self.next_beat);
+                let status = (!self.status_in_flight).then_some(self.next_status);
+                beat.into_iter().chain(status).min()
+            }
+            Phase::Reporting { not_before } if self.beat_sent_at.is_none() => Some(not_before),
+            Phase::Verifying { not_before, .. } => Some(not_before),
+            _ => None,
+        }
+    }
+
+    /// Takes an event in and returns what must be done, in order.
+    pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::BodyEnded => self.on_body_ended(now, &mut effects),
+            Event::BeatAnswered(answer) => self.on_beat_answered(answer, now),
+            Event::StatusAnswered(answer) => self.on_status_answered(answer, now, &mut effects),
+            Event::UpdateAnswered(answer) => self.on_update_answered(answer, now, &mut effects),
+            Event::ReadBackAnswered(answer) => self.on_read_back_answered(answer, now, &mut effects),
+            Event::Abandon => self.on_abandon(&mut effects),
+            Event::Tick => {}
+        }
+        self.advance(now, &mut effects);
+        effects
+    }
+
+    fn on_body_ended(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Running => self.phase = Phase::Reporting { not_before: now },
+            Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
+            _ => {}
+        }
+    }
+
+    fn on_beat_answered(&mut self, answer: BeatAnswer, now: Moment) {
+        let Some(sent_at) = self.beat_sent_at.take() else { return };
+        match answer {
+            BeatAnswer::Accepted => {
+                self.failures = 0;
+                self.lease.extend(sent_at);
+                self.next_beat = self.lease.next_beat();
+            }
+            BeatAnswer::Refused | BeatAnswer::Unknown => {
+                self.beat_fate_unknown |= answer == BeatAnswer::Unknown;
+                self.failures = self.failures.saturating_add(1);
+                self.next_beat = now + retry_delay(self.failures).min(self.lease.beat_interval());
+            }
+        }
+    }
+
+    fn on_status_answered(&mut self, answer: Ownership, now: Moment, effects: &mut Vec<Effect>) {
+        self.status_in_flight = false;
+        self.next_status = now + self.status_interval;
+        if let (Ownership::Lost(reason), Phase::Running) = (answer, self.phase) {
+            self.phase = Phase::Stopping(reason);
+            effects.push(Effect::StopBody(reason));
+        }
+    }
+
+    fn on_update_answered(&mut self, answer: UpdateAnswer, now: Moment, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Updating {
+            return;
+        }
+        match answer {
+            UpdateAnswer::Accepted => {
+                self.failures = 0;
+                self.free_slot(effects);
+                if self.beats_sent == 0 {
+                    self.close(Closing::Delivered, effects);
+                } else {
+                    self.phase = Phase::Verifying { not_before: now, round: 0 };
+                }
+            }
+            UpdateAnswer::Retryable => {
+                self.failures = self.failures.saturating_add(1);
+                self.phase = Phase::Reporting { not_before: now + retry_delay(self.failures) };
+            }
+            UpdateAnswer::Permanent => self.close(Closing::Undeliverable, effects),
+        }
+    }
+
+    fn on_read_back_answered(&mut self, answer: ReadBack, now: Moment, effects: &mut Vec<Effect>) {
+        let Phase::Reading { round } = self.phase else { return };
+        match answer {
+            ReadBack::Settled => match LATE_BEAT_READ_BACKS.get(round) {
+                Some(delay) if self.beat_fate_unknown => {
+                    self.phase = Phase::Verifying { not_before: now + *delay, round: round + 1 };
+                }
+                _ => self.close(Closing::Delivered, effects),
+            },
+            ReadBack::Undone => {
+                self.failures = self.failures.saturating_add(1);
+                self.phase = Phase::Reporting { not_before: now + retry_delay(self.failures - 1) };
+            }
+            ReadBack::ClaimedAgain => self.close(Closing::Superseded, effects),
+            ReadBack::Unreachable => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures > MAX_READ_BACK_FAILURES {
+                    self.close(Closing::Delivered, effects);
+                } else {
+                    self.phase = Phase::Verifying { not_before: now + retry_delay(self.failures), round };
+                }
+            }
+        }
+    }
+
+    fn on_abandon(&mut self, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Running => {
+                effects.push(Effect::Release);
+                self.close(Closing::Released, effects);
+            }
+            Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
+            Phase::Reporting { .. } | Phase::Updating => self.close(Closing::Undeliverable, effects),
+            Phase::Verifying { .. } | Phase::Reading { .. } => self.close(Closing::Delivered, effects),
+            Phase::Closed => {}
+        }
+    }
+
+    /// Starts what is due.
+    fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Running => {
+                if self.beat_sent_at.is_none() && now >= self.next_beat {
+                    self.beat_sent_at = Some(now);
+                    self.beats_sent += 1;
+                    effects.push(Effect::SendBeat);
+                }
+                if !self.status_in_flight && now >= self.next_status {
+                    self.status_in_flight = true;
+                    effects.push(Effect::ReadStatus);
+                }
+            }
+            Phase::Reporting { not_before } if self.beat_sent_at.is_none() && now >= not_before => {
+                self.phase = Phase::Updating;
+                effects.push(Effect::SendUpdate);
+            }
+            Phase::Verifying { not_before, round } if now >= not_before => {
+                self.phase = Phase::Reading { round };
+                effects.push(Effect::ReadBack);
+            }
+            _ => {}
+        }
+    }
+
+    fn free_slot(&mut self, effects: &mut Vec<Effect>) {
+        if !self.slot_freed {
+            self.slot_freed = true;
+            effects.push(Effect::FreeSlot);
+        }
+    }
+
+    fn close(&mut self, closing: Closing, effects: &mut Vec<Effect>) {
+        self.free_slot(effects);
+        self.phase = Phase::Closed;
+        effects.push(Effect::Close(closing));
+    }
+}
+
+/// 0, 0.25, 0.5, 1, 2 … at most 10 seconds after failure number `failures`.
+fn retry_delay(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => Duration::from_millis(250 << (n - 1).min(6)).min(Duration::from_secs(10)),
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,9 @@
+//! One attempt from poll to delivered result.
+//!
+//! [`machine`] decides, purely: events in, effects out, time as an argument. [`drive`] carries the effects out.
+
+pub mod drive;
+pub mod lease;
+pub mod machine;
+pub mod outcome;
+pub mod task_log;

@@ -1,0 +1,83 @@
+//! The bounded part of a body's log that goes into Conductor's task log.
+
+use std::collections::VecDeque;
+
+use perago_conductor::TaskLog;
+
+/// Lines kept from the beginning, and as many from the end.
+const KEPT_AT_EACH_END: usize = 100;
+
+/// Longer lines are cut to this many characters.
+const MAX_LINE_CHARACTERS: usize = 2_000;
+
+/// What one body logged, bounded: its first and its last lines.
+#[derive(Debug, Default)]
+pub struct TaskLogBuffer {
+    first: Vec<TaskLog>,
+    last: VecDeque<TaskLog>,
+    dropped: u64,
+}
+
+impl TaskLogBuffer {
+    /// Adds a line that was logged `milliseconds` after the epoch.
+    pub fn push(&mut self, text: &str, milliseconds: i64) {
+        let line = TaskLog { log: cut(text, MAX_LINE_CHARACTERS), created_time: milliseconds };
+        if self.first.len() < KEPT_AT_EACH_END {
+            self.first.push(line);
+            return;
+        }
+        if self.last.len() == KEPT_AT_EACH_END {
+            self.last.pop_front();
+            self.dropped += 1;
+        }
+        self.last.push_back(line);
+    }
+
+    /// The lines in order, with a line that says how many were left out.
+    pub fn into_lines(mut self) -> Vec<TaskLog> {
+        if self.dropped > 0 {
+            let created_time = self.first.last().map_or(0, |line| line.created_time);
+            let log = format!("… {} lines left out; the worker's log has them all", self.dropped);
+            self.first.push(TaskLog { log, created_time });
+        }
+        self.first.extend(self.last);
+        self.first
+    }
+}
+
+/// The first `characters` characters, with an ellipsis in place of the last where something was cut.
+pub fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        None => text.to_owned(),
+        Some(_) => {
+            let mut short: String = text.chars().take(characters.saturating_sub(1)).collect();
+            short.push('…');
+            short
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_both_ends_and_says_what_is_missing() {
+        let mut buffer = TaskLogBuffer::default();
+        for number in 0..1000 {
+            buffer.push(&format!("line {number}"), number);
+        }
+        let lines = buffer.into_lines();
+        assert_eq!(lines.len(), 201);
+        assert_eq!((lines[0].log.as_str(), lines[99].log.as_str()), ("line 0", "line 99"));
+        assert!(lines[100].log.contains("800 lines left out"));
+        assert_eq!((lines[101].log.as_str(), lines[200].log.as_str()), ("line 900", "line 999"));
+    }
+
+    #[test]
+    fn cuts_between_characters() {
+        assert_eq!(cut("héllo", 5), "héllo");
+        assert_eq!(cut("héllo", 3), "hé…");
+        assert_eq!(cut("日本語", 2), "日…");
+    }
+}

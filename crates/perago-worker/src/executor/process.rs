@@ -1,0 +1,248 @@
+//! The life of one executor process: start, ready, bodies, death, replacement.
+
+use std::collections::HashMap;
+use std::os::fd::AsRawFd as _;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::frame;
+use super::launch::{Descriptors, LAUNCH_VARIABLE};
+use super::message::{FromExecutor, LogLine, ToExecutor};
+use super::output::{LastLines, follow};
+use super::pool::{BodyEnd, Death, Inner, Live, Readiness};
+use super::restart;
+use crate::guardian::{GuardianEvent, SpawnRequest};
+use crate::logs::{Level, Record};
+
+/// A dead process's last frames are read for this long; only a child that it left can hold the channel open.
+const LAST_FRAMES_WITHIN: Duration = Duration::from_millis(200);
+
+/// Keeps the process at `index` alive until the pool stops.
+pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
+    let mut consecutive = 0;
+    while !pool.stopping.get() {
+        let started = Instant::now();
+        let death = run(&pool, index).await;
+        pool.changed.notify_waiters();
+        if pool.stopping.get() {
+            return;
+        }
+        if started.elapsed() > restart::PROVEN_AFTER {
+            consecutive = 0;
+        }
+        let delay = restart::delay(consecutive);
+        consecutive = consecutive.saturating_add(1);
+        let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
+        pool.logger.write(
+            Record::new(Level::Error, "executor_exited", format!("executor {}; restarting", how))
+                .with("slot", index as u64 + 1)
+                .with("restart_delay_seconds", delay.as_secs())
+                .with("stderr", death.last_lines),
+        );
+        pool.restarts.set(pool.restarts.get() + 1);
+        let stopped = async {
+            while !pool.stopping.get() {
+                pool.changed.notified().await;
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stopped => {}
+        }
+    }
+}
+
+/// Runs one process from start to death.
+async fn run(pool: &Rc<Inner>, index: usize) -> Death {
+    let token = pool.next_token.replace(pool.next_token.get() + 1);
+    let (sender, events) = mpsc::unbounded_channel();
+    pool.by_token.borrow_mut().insert(token, sender);
+    let last_lines = LastLines::default();
+    let started = start(pool, index, token, &last_lines).await;
+    let death = match started {
+        Ok(channel) => serve(pool, index, token, channel, events, &last_lines).await,
+        Err(error) => {
+            let reason = error.to_string();
+            announce(pool, Readiness::Refused(reason.clone()));
+            Death { status: None, last_lines: reason }
+        }
+    };
+    pool.by_token.borrow_mut().remove(&token);
+    pool.options.arenas.end_executor(index as u32);
+    let live = pool.executors[index].live.borrow_mut().take();
+    for (_, waiting) in live.map(|live| live.running).unwrap_or_default() {
+        let _ = waiting.send(BodyEnd::Died(death.clone()));
+    }
+    pool.changed.notify_waiters();
+    announce(pool, Readiness::Died(death.clone()));
+    death
+}
+
+async fn start(
+    pool: &Rc<Inner>,
+    index: usize,
+    token: u64,
+    last_lines: &LastLines,
+) -> std::io::Result<UnixStream> {
+    let descriptors = Descriptors::open()?;
+    descriptors.channel.set_nonblocking(true)?;
+    let theirs = [0, 1, 2].map(|at: usize| descriptors.theirs[at].as_raw_fd());
+    pool.guardian.spawn(request(pool, index, token)?, theirs).await.map_err(std::io::Error::other)?;
+    for (pipe, source, last) in
+        [(descriptors.output, "stdout", None), (descriptors.errors, "stderr", Some(last_lines.clone()))]
+    {
+        let for_lines = Rc::clone(pool);
+        tokio::task::spawn_local(follow(pipe, last, move |text| {
+            let attempt = only_running(&for_lines, index);
+            for_lines.body_line(raw_line(attempt, source, text));
+        }));
+    }
+    UnixStream::from_std(descriptors.channel)
+}
+
+fn request(pool: &Inner, index: usize, token: u64) -> std::io::Result<SpawnRequest> {
+    let options = &pool.options;
+    let mut launch = options.launch.clone();
+    launch.threads = options.slots_per_process;
+    launch.arena = options.arenas.begin_executor(index as u32);
+    let slot = index as u32 + 1;
+    Ok(SpawnRequest {
+        token,
+        program: options.program.program.clone(),
+        arguments: options.program.arguments.clone(),
+        environment: vec![
+            (LAUNCH_VARIABLE.to_owned(), serde_json::to_string(&launch)?),
+            ("PERAGO_WORKER_ID".to_owned(), format!("{}{slot:04}", options.worker_id_prefix)),
+            ("PERAGO_SLOT".to_owned(), slot.to_string()),
+            ("PERAGO_SLOTS".to_owned(), options.slots().to_string()),
+        ],
+    })
+}
+
+/// Output that did not come through the channel belongs to the attempt that runs, if it is the only one.
+fn only_running(pool: &Inner, index: usize) -> Option<u64> {
+    let live = pool.executors[index].live.borrow();
+    let running = &live.as_ref()?.running;
+    if running.len() == 1 { running.keys().next().copied() } else { None }
+}
+
+fn raw_line(attempt: Option<u64>, source: &str, message: String) -> LogLine {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    LogLine {
+        attempt,
+        level: "INFO".to_owned(),
+        source: source.to_owned(),
+        message,
+        time: since_epoch.as_secs_f64(),
+        exception: None,
+        fields: serde_json::Map::new(),
+    }
+}
+
+async fn serve(
+    pool: &Rc<Inner>,
+    index: usize,
+    token: u64,
+    channel: UnixStream,
+    mut events: mpsc::UnboundedReceiver<GuardianEvent>,
+    last_lines: &LastLines,
+) -> Death {
+    let (mut reader, writer) = channel.into_split();
+    let (outbox, messages) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(write_all(writer, messages));
+    let frames = async {
+        while let Ok(Some(message)) = frame::read_async::<FromExecutor>(&mut reader).await {
+            on_message(pool, index, token, &outbox, message);
+        }
+    };
+    tokio::pin!(frames);
+    let mut frames_ended = false;
+    let status = loop {
+        tokio::select! {
+            () = &mut frames, if !frames_ended => {
+                frames_ended = true;
+                // Without its channel a process is of no use, and may never end by itself.
+                let _ = pool.guardian.kill(token, nix::sys::signal::Signal::SIGKILL).await;
+            }
+            event = events.recv() => match event {
+                Some(GuardianEvent::Exited { status, .. }) => break Some(status),
+                Some(GuardianEvent::Refused { reason, .. }) => {
+                    announce(pool, Readiness::Refused(reason.clone()));
+                    return Death { status: None, last_lines: reason };
+                }
+                Some(GuardianEvent::Spawned { .. }) => {}
+                None => break None,
+            }
+        }
+    };
+    if !frames_ended {
+        let _ = tokio::time::timeout(LAST_FRAMES_WITHIN, &mut frames).await;
+    }
+    // The pipes are read by tasks of their own: let them see what the dead process left.
+    tokio::task::yield_now().await;
+    Death { status, last_lines: last_lines.text() }
+}
+
+async fn write_all(
+    mut writer: tokio::net::unix::OwnedWriteHalf,
+    mut messages: mpsc::UnboundedReceiver<ToExecutor>,
+) {
+    while let Some(message) = messages.recv().await {
+        if frame::write_async(&mut writer, &message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn on_message(
+    pool: &Rc<Inner>,
+    index: usize,
+    token: u64,
+    outbox: &mpsc::UnboundedSender<ToExecutor>,
+    message: FromExecutor,
+) {
+    let executor = &pool.executors[index];
+    match message {
+        FromExecutor::Ready(description) => {
+            let live = Live { token, outbox: outbox.clone(), running: HashMap::new() };
+            *executor.live.borrow_mut() = Some(live);
+            if pool.stopping.get() {
+                let _ = outbox.send(ToExecutor::Stop);
+            }
+            announce(pool, Readiness::Ready(Rc::from(description)));
+            pool.changed.notify_waiters();
+        }
+        FromExecutor::Unready(description) => {
+            pool.logger.write(
+                Record::new(Level::Error, "module_unusable", "the module cannot be used")
+                    .with("slot", executor.index + 1)
+                    .with("description", serde_json::to_value(&description).unwrap_or_default()),
+            );
+            announce(pool, Readiness::Unready(Rc::from(description)));
+        }
+        FromExecutor::Ended(ended) => {
+            let waiting =
+                executor.live.borrow_mut().as_mut().and_then(|live| live.running.remove(&ended.attempt));
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(BodyEnd::Ended(ended));
+            }
+            pool.changed.notify_waiters();
+        }
+        FromExecutor::Log(line) => pool.body_line(*line),
+    }
+}
+
+/// Only the first word counts: later ones are about replacements.
+fn announce(pool: &Inner, state: Readiness) {
+    pool.readiness.send_if_modified(|current| {
+        let first = matches!(current, Readiness::Pending);
+        if first {
+            *current = state;
+        }
+        first
+    });
+}

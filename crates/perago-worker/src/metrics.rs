@@ -1,0 +1,167 @@
+//! The worker's side of the metrics path: arenas for the executors and itself, and the exporter.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use perago_contract::TaskDescription;
+use perago_metrics::{
+    ArenaStore, ArenaWriter, Error, MetricWarning, Recorder, RecorderOptions, Rules, StoreEvent, StoreOptions,
+};
+use thiserror::Error as ThisError;
+
+use crate::instruments::Instruments;
+use crate::logs::{Level, Logger, Record};
+use crate::settings::Settings;
+
+/// The arena that the supervisor records into.
+const OWN_ARENA: &str = "supervisor";
+
+/// Why metrics cannot be recorded.
+#[derive(Debug, ThisError)]
+pub enum MetricsError {
+    /// The files cannot be made.
+    #[error("metrics cannot be recorded: {0}")]
+    Arena(#[from] Error),
+    /// The exporter cannot be made.
+    #[error("metrics cannot be exported: {0}")]
+    Export(#[from] perago_otlp::Error),
+}
+
+impl MetricsError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Arena(error) => error.hint(),
+            Self::Export(error) => error.hint(),
+        }
+    }
+}
+
+/// The arenas of one worker; none when no metrics are exported.
+#[derive(Debug, Clone, Default)]
+pub struct Arenas(Option<Arc<Mutex<ArenaStore>>>);
+
+impl Arenas {
+    /// Opens the arenas below the state directory. Totals of earlier runs go on in the same files.
+    ///
+    /// # Errors
+    /// When a file cannot be made.
+    pub fn open(settings: &Settings, state_directory: &Path) -> Result<Self, MetricsError> {
+        if settings.metrics.as_ref().is_none_or(|metrics| metrics.is_disabled) {
+            return Ok(Self(None));
+        }
+        let mut store = ArenaStore::open(&state_directory.join("arenas"), StoreOptions::default())?;
+        store.end_all_generations()?;
+        Ok(Self(Some(Arc::new(Mutex::new(store)))))
+    }
+
+    /// Makes the arena of the executor at `index` ready for a new process and returns its path.
+    pub fn begin_executor(&self, index: u32) -> Option<String> {
+        let name = executor_arena(index);
+        let mut store = self.store()?;
+        let path = store.slot(&name).ok()?;
+        store.begin_generation(&name).ok()?;
+        path.to_str().map(str::to_owned)
+    }
+
+    /// The process at `index` is dead: what it showed on gauges no longer holds.
+    pub fn end_executor(&self, index: u32) {
+        if let Some(mut store) = self.store() {
+            let _ = store.end_generation(&executor_arena(index));
+        }
+    }
+
+    /// The built-in instruments that the task has switched on.
+    ///
+    /// # Errors
+    /// When the supervisor's own arena cannot be made.
+    pub fn instruments(
+        &self,
+        settings: &Settings,
+        task: &TaskDescription,
+        resource_attribute_keys: Vec<String>,
+        logger: &Logger,
+    ) -> Result<Instruments, MetricsError> {
+        let (Some(spec), Some(metrics)) = (&task.metrics, &settings.metrics) else {
+            return Ok(Instruments::default());
+        };
+        let Some(mut store) = self.store() else { return Ok(Instruments::default()) };
+        let path = store.slot(OWN_ARENA)?;
+        store.begin_generation(OWN_ARENA)?;
+        drop(store);
+        let logger = logger.clone();
+        let mut options = RecorderOptions::new(&task.name, move |warning: MetricWarning| {
+            logger.write(
+                Record::new(
+                    Level::Warning,
+                    "metric_warning",
+                    "a built-in metric was not recorded as it should",
+                )
+                .with("metric_name", warning.metric_name)
+                .with("reason", warning.reason.code()),
+            );
+        });
+        options.rules = Rules::new(&task.name, resource_attribute_keys);
+        let recorder = Recorder::new(ArenaWriter::open(&path)?, options);
+        let instance = metrics.instance_id.as_deref().unwrap_or_default();
+        Ok(Instruments::new(
+            spec.attempts.then(|| recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
+            spec.worker_capacity
+                .then(|| recorder.runtime_gauge("busy_slots", &[("perago_instance_id", instance)])),
+        ))
+    }
+
+    /// The store as the exporter reads it.
+    pub fn shared_store(&self) -> Option<Arc<Mutex<ArenaStore>>> {
+        self.0.clone()
+    }
+
+    /// Writes what happened to the arenas into the log.
+    pub fn log_events(&self, logger: &Logger) {
+        let events = self.store().map(|mut store| store.take_events()).unwrap_or_default();
+        for event in events {
+            logger.write(record_of(event));
+        }
+    }
+
+    fn store(&self) -> Option<MutexGuard<'_, ArenaStore>> {
+        self.0.as_ref().map(|store| store.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn executor_arena(index: u32) -> String {
+    format!("slot-{:04}", index + 1)
+}
+
+fn record_of(event: StoreEvent) -> Record {
+    match event {
+        StoreEvent::SetAside { path, error } => Record::new(
+            Level::Error,
+            "metrics_set_aside",
+            "a damaged metrics file was set aside; its totals start anew",
+        )
+        .with("path", path.display().to_string())
+        .with("reason", error.to_string()),
+        StoreEvent::DamagedEntries { path, count } => {
+            Record::new(Level::Error, "metrics_damaged", "damaged series are not exported")
+                .with("path", path.display().to_string())
+                .with("series", count as u64)
+        }
+        StoreEvent::Unreadable { path, error } => {
+            Record::new(Level::Error, "metrics_unreadable", "a metrics file cannot be read")
+                .with("path", path.display().to_string())
+                .with("reason", error.to_string())
+        }
+        StoreEvent::Refused { metric_name, reason } => {
+            Record::new(Level::Warning, "metric_refused", "a metric cannot be exported beside another")
+                .with("metric_name", metric_name)
+                .with("reason", reason.code())
+        }
+        StoreEvent::NotPersisted { error } => Record::new(
+            Level::Warning,
+            "metrics_order_not_persisted",
+            "the order of label sets could not be written",
+        )
+        .with("reason", error.to_string()),
+    }
+}

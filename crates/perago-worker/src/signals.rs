@@ -1,0 +1,58 @@
+//! The signals that stop a worker: the first asks it to drain, the second to stop now.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
+
+/// Counts SIGTERM and SIGINT. Needs a `LocalSet`.
+#[derive(Debug)]
+pub struct Signals {
+    seen: watch::Receiver<u32>,
+    _listener: Listener,
+}
+
+#[derive(Debug)]
+struct Listener(AbortHandle);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Signals {
+    /// Takes over both signals.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn listen() -> std::io::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (count, seen) = watch::channel(0);
+        let listener = spawn_local(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                count.send_modify(|seen| *seen += 1);
+            }
+        });
+        Ok(Self { seen, _listener: Listener(listener.abort_handle()) })
+    }
+
+    /// Waits for the first signal; returns at once after it.
+    pub async fn stop_requested(&self) {
+        self.at_least(1).await;
+    }
+
+    /// Waits for the second signal.
+    pub async fn stop_now_requested(&self) {
+        self.at_least(2).await;
+    }
+
+    async fn at_least(&self, wanted: u32) {
+        let mut seen = self.seen.clone();
+        let _ = seen.wait_for(|count| *count >= wanted).await;
+    }
+}

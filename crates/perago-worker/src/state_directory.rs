@@ -1,0 +1,230 @@
+//! The folder that holds what outlives a supervisor, and the locks that keep it to one supervisor at a time.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+/// The lock file of 0.6 under the workspace root; ours is the same file, so that both never run on one root.
+pub const SUPERVISOR_LOCK: &str = ".perago-supervisor.lock";
+
+const GUARDIAN_LOCK: &str = "guardian.lock";
+const STATE_LOCK: &str = "supervisor.lock";
+const PREDECESSOR_ENDS_WITHIN: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Why the state directory cannot be used.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// A live supervisor holds it.
+    #[error("{} is already locked by supervisor pid {pid}", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Who holds it.
+        pid: String,
+    },
+    /// The processes of a dead supervisor are still there.
+    #[error("executors of an earlier supervisor still run: {} is held", .0.display())]
+    PredecessorRuns(PathBuf),
+    /// The system refused.
+    #[error("{} cannot be used: {reason}", path.display())]
+    System {
+        /// File or folder.
+        path: PathBuf,
+        /// The system's reason.
+        reason: io::Error,
+    },
+}
+
+impl StateError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Locked { .. } => "stop that worker, or give this one its own PERAGO_WORKSPACE_ROOT",
+            Self::PredecessorRuns(_) => "wait for them to end, or stop them",
+            Self::System { .. } => "set PERAGO_STATE_DIR to a folder that this user can write",
+        }
+    }
+}
+
+/// The locked state directory of one live supervisor.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    root_lock: LockFile,
+    _state_lock: LockFile,
+}
+
+impl StateDirectory {
+    /// Makes and locks the state directory at `path`, and the workspace root that it belongs to.
+    ///
+    /// # Errors
+    /// [`StateError::Locked`] when another supervisor lives on either.
+    pub fn open(path: &Path, workspace_root: &Path) -> Result<Self, StateError> {
+        let system = |at: &Path| {
+            let at = at.to_owned();
+            move |reason| StateError::System { path: at, reason }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(system(path))?;
+        fs::create_dir_all(workspace_root).map_err(system(workspace_root))?;
+        let root_lock = LockFile::take(&workspace_root.join(SUPERVISOR_LOCK))?;
+        let state_lock = LockFile::take(&path.join(STATE_LOCK))?;
+        Ok(Self { path: path.to_owned(), root_lock, _state_lock: state_lock })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits until no process of an earlier supervisor is left, and returns the lock for our own guardian to hold.
+    ///
+    /// # Errors
+    /// [`StateError::PredecessorRuns`] after ten seconds.
+    pub fn guardian_lock(&self) -> Result<File, StateError> {
+        let path = self.path.join(GUARDIAN_LOCK);
+        let system = |reason| StateError::System { path: path.clone(), reason };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(system)?;
+        let deadline = Instant::now() + PREDECESSOR_ENDS_WITHIN;
+        while !lock(&file).map_err(system)? {
+            if Instant::now() > deadline {
+                return Err(StateError::PredecessorRuns(path));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(file)
+    }
+}
+
+impl Drop for StateDirectory {
+    fn drop(&mut self) {
+        // Only this file is removed: 0.6 takes its mere presence for a live supervisor of that process id.
+        self.root_lock.remove();
+    }
+}
+
+/// A file that is locked for as long as this value, and its copies in forked children, live.
+#[derive(Debug)]
+struct LockFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl LockFile {
+    fn take(path: &Path) -> Result<Self, StateError> {
+        let system = |reason| StateError::System { path: path.to_owned(), reason };
+        loop {
+            let mut file = File::options()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(path)
+                .map_err(system)?;
+            let locked = lock(&file).map_err(system)?;
+            let mut content = String::new();
+            let _ = file.read_to_string(&mut content);
+            let holder: Value = serde_json::from_str(&content).unwrap_or(Value::Null);
+            if !locked || holder_lives_without_lock(&holder) {
+                let pid = holder["supervisor_pid"].to_string();
+                return Err(StateError::Locked { path: path.to_owned(), pid });
+            }
+            if !is_still(path, &file) {
+                continue;
+            }
+            let mine = json!({ "supervisor_pid": std::process::id(), "advisory_lock": true });
+            file.set_len(0).map_err(system)?;
+            file.rewind().map_err(system)?;
+            writeln!(file, "{mine}").map_err(system)?;
+            return Ok(Self { path: path.to_owned(), file });
+        }
+    }
+
+    fn remove(&self) {
+        if is_still(&self.path, &self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether a supervisor of 0.6, which takes no advisory lock, wrote the file and its process still runs.
+fn holder_lives_without_lock(holder: &Value) -> bool {
+    let pid = holder["supervisor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    match pid {
+        Some(pid) if holder["advisory_lock"] != Value::Bool(true) && pid > 0 => {
+            !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH))
+        }
+        _ => false,
+    }
+}
+
+/// Takes the advisory lock without waiting; `false` when another process holds it.
+fn lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for the whole call.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EWOULDBLOCK) => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
+/// Whether `path` still names the file that is open, and not one that was put in its place.
+fn is_still(path: &Path, file: &File) -> bool {
+    match (fs::metadata(path), file.metadata()) {
+        (Ok(named), Ok(open)) => (named.dev(), named.ino()) == (open.dev(), open.ino()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn open(root: &Path) -> Result<StateDirectory, StateError> {
+        StateDirectory::open(&root.join("state"), &root.join("workspaces"))
+    }
+
+    #[test]
+    fn one_supervisor_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = open(root.path()).unwrap();
+        let error = open(root.path()).unwrap_err();
+        assert!(error.to_string().contains(&format!("supervisor pid {}", std::process::id())), "{error}");
+        drop(first);
+        assert!(!root.path().join("workspaces").join(SUPERVISOR_LOCK).exists());
+        let again = open(root.path()).unwrap();
+        assert_eq!(fs::metadata(again.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_live_supervisor_of_0_6_is_respected_and_a_dead_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("workspaces").join(SUPERVISOR_LOCK);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, format!("{{\"supervisor_pid\": {}}}\n", std::process::id())).unwrap();
+        assert!(matches!(open(root.path()), Err(StateError::Locked { .. })));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        fs::write(&file, format!("{{\"supervisor_pid\": {}}}\n", child.id())).unwrap();
+        open(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_lock_file_locks_nobody_out() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("workspaces").join(SUPERVISOR_LOCK);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "not json").unwrap();
+        open(root.path()).unwrap();
+    }
+}

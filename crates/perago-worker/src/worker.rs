@@ -1,0 +1,502 @@
+//! The worker as a service: start everything, poll, drain, stop.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use perago_conductor::{Client, Error as ConductorError};
+use perago_contract::{Finding, TaskDescription};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use crate::attempt::drive::Context;
+use crate::clock::Clock;
+use crate::executor::launch::{ExecutorProgram, LaunchOptions};
+use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
+use crate::export::{self, Export};
+use crate::guardian::{Forked, Guardian, GuardianError};
+use crate::instruments::Instruments;
+use crate::logs::{Level, Logger, Record};
+use crate::metrics::{Arenas, MetricsError};
+use crate::open_attempts::OpenAttempts;
+use crate::poller::{self, PollOptions, Stops};
+use crate::requirements;
+use crate::settings::{ExecutionMode, LeasePolicy, Settings, SettingsError, WorkerOverride};
+use crate::signals::Signals;
+
+/// Idle executors get this long to end by themselves.
+const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// After the last body, results that the server does not take are tried for this long when no deadline is set.
+const DELIVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bounds the last export of metrics when no deadline is set.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
+
+/// What a worker is started with.
+#[derive(Debug)]
+pub struct WorkerOptions {
+    /// The author's module.
+    pub module_target: String,
+    /// Slots.
+    pub slots: u32,
+    /// One process a slot, or one process with a thread a slot.
+    pub execution_mode: ExecutionMode,
+    /// The program that runs bodies.
+    pub program: ExecutorProgram,
+    /// Everything from the environment.
+    pub settings: Settings,
+    /// The locked state directory.
+    pub state_directory: PathBuf,
+    /// Called once when the worker is about to poll.
+    pub on_ready: fn(&Ready),
+}
+
+/// What a worker that is about to poll can say of itself.
+#[derive(Debug)]
+pub struct Ready {
+    /// The task's name.
+    pub task_name: String,
+    /// Where it polls.
+    pub server: String,
+    /// The id that Conductor shows.
+    pub worker_id: String,
+    /// Slots.
+    pub slots: u32,
+    /// The queue's domain.
+    pub domain: Option<String>,
+    /// The log file, unless the log goes to standard output.
+    pub log_file: Option<PathBuf>,
+    /// Warnings of the declaration and the settings.
+    pub warnings: Vec<Finding>,
+    /// Told by a setting not to poll.
+    pub paused: bool,
+}
+
+/// How a worker stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Told to, and everything that ran was reported.
+    Drained,
+    /// Told twice, or its deadline passed: what ran was given up.
+    Forced,
+}
+
+/// Why a worker could not start or go on.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// The module cannot be used.
+    #[error("the module cannot be used")]
+    Module(Vec<Finding>),
+    /// The first executor ended before it had imported the module.
+    #[error("the executor process {how} while it imported the module{last_lines}")]
+    ExecutorDied {
+        /// Exit code or signal.
+        how: String,
+        /// The last lines of its standard error, on lines of their own.
+        last_lines: String,
+    },
+    /// No executor became ready in time.
+    #[error("{module_target} was not imported within {} s", limit.as_secs())]
+    ImportTooSlow {
+        /// The author's module.
+        module_target: String,
+        /// `PERAGO_EXECUTOR_READY_TIMEOUT`.
+        limit: Duration,
+    },
+    /// An executor could not be started.
+    #[error("the executor process cannot be started: {0}")]
+    ExecutorRefused(String),
+    /// The executor said something that is not a description.
+    #[error("the executor's description of the module is not understood: {0}")]
+    Description(String),
+    /// Something that this task needs is not configured.
+    #[error("{0}")]
+    Missing(String),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The TaskDef is not on the server.
+    #[error("Conductor TaskDef '{0}' is not registered; run perago extract and register it before start")]
+    NotRegistered(String),
+    /// The server could not be asked for the TaskDef.
+    #[error("failed to validate Conductor TaskDef: {0}")]
+    TaskDef(ConductorError),
+    /// The client could not be made.
+    #[error("{0}")]
+    Client(ConductorError),
+    /// The metrics files could not be made.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The log could not be opened.
+    #[error("the log cannot be written: {0}")]
+    Log(std::io::Error),
+    /// The guardian ended.
+    #[error("the worker cannot go on: {0}")]
+    Guardian(#[from] GuardianError),
+    /// The system refused.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+impl WorkerError {
+    /// Whether the fault lies in the worker rather than in what it was given.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Guardian(_) | Self::System(_) | Self::Description(_))
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::TaskDef(error) | Self::Client(error) => error.hint().map(str::to_owned),
+            Self::NotRegistered(_) => {
+                Some("POST the file to /api/metadata/taskdefs as a one-element array".into())
+            }
+            Self::Settings(error) => error.hint().map(str::to_owned),
+            Self::Metrics(error) => error.hint().map(str::to_owned),
+            Self::ImportTooSlow { .. } => {
+                Some("raise PERAGO_EXECUTOR_READY_TIMEOUT if it needs longer".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What an executor says about the module.
+#[derive(Debug, Deserialize)]
+pub struct ModuleDescription {
+    /// The task, if the module declares one that can be described.
+    #[serde(default)]
+    pub task: Option<TaskDescription>,
+    /// What is wrong or doubtful about it.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+impl ModuleDescription {
+    /// Reads a description and adds what the contract finds.
+    ///
+    /// # Errors
+    /// The parser's words, when it is not one.
+    pub fn parse(raw: &RawValue) -> Result<Self, String> {
+        let mut this: Self = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        if let Some(task) = &this.task {
+            for finding in task.validate() {
+                if !this.findings.contains(&finding) {
+                    this.findings.push(finding);
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    /// The task, when nothing about the module is an error.
+    ///
+    /// # Errors
+    /// All findings, when there is no usable task.
+    pub fn usable_task(self) -> Result<(TaskDescription, Vec<Finding>), Vec<Finding>> {
+        match self.task {
+            Some(task) if !self.findings.iter().any(Finding::is_error) => Ok((task, self.findings)),
+            _ => Err(self.findings),
+        }
+    }
+}
+
+/// Runs a worker on the calling thread until it is told to stop.
+///
+/// # Errors
+/// Why it could not start or go on.
+pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let outcome = local.block_on(&runtime, serve(options, forked));
+    // What is still in flight after a forced stop must not hold the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
+    let signals = Signals::listen()?;
+    let guardian = Guardian::new(forked)?;
+    let worker_id = requirements::conductor_worker_id(&options.settings);
+    let logger =
+        Logger::open(&requirements::log_destination(&options.settings), &options.module_target, &worker_id)
+            .map_err(WorkerError::Log)?;
+    let arenas = Arenas::open(&options.settings, &options.state_directory)?;
+    let open = OpenAttempts::default();
+    let for_lines = (open.clone(), logger.clone());
+    let pool = Pool::start(pool_options(&options, &arenas), guardian, logger.clone(), move |line| {
+        for_lines.0.on_line(&for_lines.1, line);
+    });
+    let worker = Worker { options, worker_id, logger, arenas, open, pool, signals };
+    let outcome = worker.run().await;
+    worker.pool.close();
+    outcome
+}
+
+fn process_count(options: &WorkerOptions) -> u32 {
+    match options.execution_mode {
+        ExecutionMode::Process => options.slots,
+        ExecutionMode::Thread => 1,
+    }
+}
+
+fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
+    let processes = process_count(options);
+    PoolOptions {
+        program: options.program.clone(),
+        launch: LaunchOptions {
+            module_target: options.module_target.clone(),
+            describe_only: false,
+            threads: 1,
+            arena: None,
+            resource_attribute_keys: resource_attribute_keys(options),
+            failure_reason_max_length: options.settings.failure_reason_max_length,
+        },
+        processes,
+        slots_per_process: options.slots / processes,
+        worker_id_prefix: options.settings.worker_id_prefix.clone(),
+        arenas: arenas.clone(),
+    }
+}
+
+struct Worker {
+    options: WorkerOptions,
+    worker_id: String,
+    logger: Logger,
+    arenas: Arenas,
+    open: OpenAttempts,
+    pool: Pool,
+    signals: Signals,
+}
+
+impl Worker {
+    async fn run(&self) -> Result<Stopped, WorkerError> {
+        let started = tokio::select! {
+            started = self.start() => started?,
+            error = self.pool.watch_guardian() => return Err(error.into()),
+            () = self.signals.stop_requested() => return Ok(Stopped::Drained),
+        };
+        tokio::select! {
+            stopped = self.work(started) => Ok(stopped),
+            error = self.pool.watch_guardian() => Err(error.into()),
+            () = self.signals.stop_now_requested() => {
+                self.logger.event(Level::Warning, "worker_stopped", "told twice to stop; giving up what runs");
+                Ok(Stopped::Forced)
+            }
+        }
+    }
+
+    /// Everything before the first poll: the module, its requirements, the server.
+    async fn start(&self) -> Result<Started, WorkerError> {
+        let (task, warnings) = self.describe().await?;
+        let settings = &self.options.settings;
+        requirements::check(settings, &task)?;
+        let client = self.client()?;
+        match client.get_task_def(&task.name).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
+            Err(error) => return Err(WorkerError::TaskDef(error)),
+        }
+        let instruments =
+            self.arenas.instruments(settings, &task, resource_attribute_keys(&self.options), &self.logger)?;
+        let export = Export::start(settings, &self.options.state_directory, &self.arenas, &self.logger)?;
+        Ok(Started { task, warnings, client, instruments, export })
+    }
+
+    fn client(&self) -> Result<Client, WorkerError> {
+        let Some(conductor) = &self.options.settings.conductor else {
+            return Err(WorkerError::Missing("CONDUCTOR_SERVER_URL is required for perago start".into()));
+        };
+        let mut options = conductor.client_options()?;
+        let logger = self.logger.clone();
+        options.on_warning = Arc::new(move |warning| {
+            logger.event(Level::Warning, "conductor_warning", warning);
+        });
+        Client::new(&options).map_err(WorkerError::Client)
+    }
+
+    async fn describe(&self) -> Result<(TaskDescription, Vec<Finding>), WorkerError> {
+        let limit = self.options.settings.executor_ready_timeout;
+        let Ok(readiness) = tokio::time::timeout(limit, self.pool.first_readiness()).await else {
+            return Err(WorkerError::ImportTooSlow {
+                module_target: self.options.module_target.clone(),
+                limit,
+            });
+        };
+        let raw = match readiness {
+            Readiness::Ready(raw) | Readiness::Unready(raw) => raw,
+            Readiness::Refused(reason) => return Err(WorkerError::ExecutorRefused(reason)),
+            Readiness::Died(death) => return Err(died(&death)),
+            Readiness::Pending => return Err(WorkerError::ExecutorRefused("it never spoke".into())),
+        };
+        let description = ModuleDescription::parse(&raw).map_err(WorkerError::Description)?;
+        description.usable_task().map_err(WorkerError::Module)
+    }
+
+    /// Polls until told to stop, then drains.
+    async fn work(&self, started: Started) -> Stopped {
+        let settings = &self.options.settings;
+        let polling = settings.overrides.for_task(&started.task.name);
+        self.announce(&started, &polling);
+        let (drain, drain_seen) = watch::channel(false);
+        let (abandon, abandon_seen) = watch::channel(false);
+        let context = Rc::new(Context {
+            client: started.client,
+            logger: self.logger.clone(),
+            worker_id: self.worker_id.clone(),
+            reason_limit: settings.failure_reason_max_length as usize,
+            strict_lease: settings.lease_policy == LeasePolicy::Strict,
+            clock: Clock::start(),
+            open: self.open.clone(),
+            instruments: started.instruments,
+        });
+        let export = started.export;
+        let housekeeping = spawn_local(keep_house(self.logger.clone()));
+        let poller = (!polling.is_paused).then(|| {
+            let options = PollOptions {
+                task_type: started.task.name.clone(),
+                domain: polling.domain.clone(),
+                long_poll_milliseconds: settings.poll_timeout.as_millis() as u32,
+                slots: self.options.slots,
+            };
+            let stops = Stops { drain: drain_seen, abandon: abandon_seen };
+            spawn_local(poller::run(context, self.pool.clone(), options, stops))
+        });
+        self.signals.stop_requested().await;
+        self.logger.event(Level::Info, "worker_draining", "told to stop; finishing what runs");
+        drain.send_replace(true);
+        self.pool.stop();
+        let deadline = settings.shutdown_force_kill_after;
+        let stopped = match deadline {
+            None => {
+                self.drain(poller, &abandon).await;
+                Stopped::Drained
+            }
+            Some(limit) => match tokio::time::timeout(limit, self.drain(poller, &abandon)).await {
+                Ok(()) => Stopped::Drained,
+                Err(_) => self.give_up(&abandon).await,
+            },
+        };
+        housekeeping.abort();
+        if let Some(export) = export {
+            export
+                .shutdown(deadline.map_or(FLUSH_WITHIN, |limit| limit.min(FLUSH_WITHIN)), &self.logger)
+                .await;
+        }
+        self.logger.event(Level::Info, "worker_stopped", "worker stopped");
+        stopped
+    }
+
+    /// Waits for the poll in flight, the bodies that run, and the delivery of their results.
+    async fn drain(&self, poller: Option<JoinHandle<Vec<JoinHandle<()>>>>, abandon: &watch::Sender<bool>) {
+        let attempts = match poller {
+            Some(poller) => poller.await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        self.pool.idle_or_gone().await;
+        let delivered = async {
+            for attempt in attempts {
+                let _ = attempt.await;
+            }
+        };
+        tokio::pin!(delivered);
+        if tokio::time::timeout(DELIVER_WITHIN, &mut delivered).await.is_err() {
+            abandon.send_replace(true);
+            delivered.await;
+        }
+        if tokio::time::timeout(EXECUTORS_END_WITHIN, self.pool.stopped()).await.is_err() {
+            self.pool.kill_all().await;
+        }
+    }
+
+    async fn give_up(&self, abandon: &watch::Sender<bool>) -> Stopped {
+        let open = self.open.count() as u64;
+        self.logger.write(
+            Record::new(
+                Level::Warning,
+                "drain_deadline",
+                "the drain deadline has passed; giving up what runs",
+            )
+            .with("open_attempts", open),
+        );
+        abandon.send_replace(true);
+        let released = async {
+            while self.open.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), released).await;
+        self.pool.kill_all().await;
+        Stopped::Forced
+    }
+
+    fn announce(&self, started: &Started, polling: &WorkerOverride) {
+        let settings = &self.options.settings;
+        let mut warnings = started.warnings.clone();
+        warnings.extend(settings.warnings.iter().cloned());
+        warnings.extend(polling.warnings.iter().cloned());
+        for warning in &warnings {
+            self.logger.write(
+                Record::new(Level::Warning, "declaration_warning", warning.message.clone())
+                    .with("finding", warning.code.as_ref()),
+            );
+        }
+        let ready = Ready {
+            task_name: started.task.name.clone(),
+            server: started.client.server(),
+            worker_id: self.worker_id.clone(),
+            slots: self.options.slots,
+            domain: polling.domain.clone(),
+            log_file: self.logger.file(),
+            warnings,
+            paused: polling.is_paused,
+        };
+        self.logger.write(
+            Record::new(Level::Info, "worker_started", "worker started")
+                .with("task_name", ready.task_name.as_str())
+                .with("module_target", self.options.module_target.as_str())
+                .with("server", ready.server.as_str())
+                .with("slots", ready.slots)
+                .with_some("domain", ready.domain.as_deref())
+                .with("paused", ready.paused),
+        );
+        (self.options.on_ready)(&ready);
+    }
+}
+
+struct Started {
+    task: TaskDescription,
+    warnings: Vec<Finding>,
+    client: Client,
+    instruments: Instruments,
+    export: Option<Export>,
+}
+
+/// Labels with these keys would collide with what the store adds to every series.
+fn resource_attribute_keys(options: &WorkerOptions) -> Vec<String> {
+    let metrics = options.settings.metrics.as_ref();
+    let resource =
+        metrics.map(|metrics| export::resource(&options.settings, metrics, &options.state_directory));
+    resource.map(|resource| resource.keys().collect()).unwrap_or_default()
+}
+
+fn died(death: &Death) -> WorkerError {
+    let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
+    let last_lines =
+        if death.last_lines.is_empty() { String::new() } else { format!(":\n{}", death.last_lines) };
+    WorkerError::ExecutorDied { how, last_lines }
+}
+
+async fn keep_house(logger: Logger) {
+    loop {
+        tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+        logger.delete_expired();
+    }
+}

@@ -1,0 +1,113 @@
+//! The grammar of the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// One typed function becomes a production task worker for Conductor.
+#[derive(Debug, Parser)]
+#[command(name = "perago", version, about, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a task module and the configuration, without any server
+    Check(CheckOptions),
+    /// Write a task's Conductor TaskDef as JSON
+    Extract(ExtractOptions),
+    /// Run a worker for a task
+    Start(StartOptions),
+    /// Run an embedded Conductor-compatible engine and OTLP receiver for development
+    Dev(DevOptions),
+    /// Print a completion script for a shell
+    Completion(CompletionOptions),
+}
+
+/// A task module.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Import path of the module that declares the task, for example app.workers.render
+    #[arg(value_name = "MODULE")]
+    pub module: String,
+}
+
+/// `perago check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckOptions {
+    /// The module.
+    #[command(flatten)]
+    pub target: Target,
+    /// How to print the findings
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How a command prints its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object with stable codes, places and the TaskDef
+    Json,
+}
+
+/// `perago extract`.
+#[derive(Debug, Args)]
+pub(crate) struct ExtractOptions {
+    /// The module.
+    #[command(flatten)]
+    pub target: Target,
+    /// The file to write, for example generated/features.build.json
+    #[arg(short, long, value_name = "PATH")]
+    pub output: PathBuf,
+}
+
+/// `perago start`.
+#[derive(Debug, Args)]
+pub(crate) struct StartOptions {
+    /// The module.
+    #[command(flatten)]
+    pub target: Target,
+    /// Tasks that run at once
+    #[arg(short = 'j', long = "jobs", value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: u32,
+    /// One process a slot, or threads in one process [default: PERAGO_EXECUTION_MODE, else process]
+    #[arg(long, value_enum)]
+    pub execution_mode: Option<Mode>,
+}
+
+/// Where bodies run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A process of its own for each slot
+    Process,
+    /// Threads of one process; a body cannot be stopped
+    Thread,
+}
+
+/// `perago dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevOptions {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Key that clients must present; needed for any other than a loopback address
+    #[arg(long, value_name = "KEY", env = "PERAGO_DEV_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+}
+
+/// `perago completion`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionOptions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}

@@ -1,0 +1,49 @@
+//! `perago dev`: the embedded services in the foreground.
+
+use perago_dev::{ApiKey, DevError, DevOptions, DevServer};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::ExitStatus;
+use crate::arguments::DevOptions as Options;
+use crate::failure::Failure;
+use crate::printer::Printer;
+
+/// The key's name when only its secret is given.
+const KEY_NAME: &str = "perago-dev";
+
+/// Serves until it is told to stop.
+pub(crate) fn run(options: &Options, printer: &Printer) -> Result<ExitStatus, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(error.to_string()).with_status(ExitStatus::Internal))?;
+    runtime.block_on(serve(options, printer))
+}
+
+async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failure> {
+    let system = |error: std::io::Error| Failure::new(error.to_string()).with_status(ExitStatus::Internal);
+    let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+    let options = DevOptions {
+        listen: options.listen,
+        api_key: options.api_key.as_deref().map(|secret| ApiKey::new(KEY_NAME, secret)),
+        ..DevOptions::default()
+    };
+    let server = DevServer::start(options).await?;
+    printer.output(&format!("listening: {}", server.base_url()));
+    printer.output(&format!("conductor: CONDUCTOR_SERVER_URL={}", server.conductor_url()));
+    printer.output(&format!("metrics: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT={}", server.otlp_url()));
+    printer.output("state is kept in memory and ends with this process; Ctrl-C stops it");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    server.shutdown().await;
+    Ok(ExitStatus::Success)
+}
+
+impl From<DevError> for Failure {
+    fn from(error: DevError) -> Self {
+        Self::with_hint(error.to_string(), Some(error.hint().to_owned()))
+    }
+}

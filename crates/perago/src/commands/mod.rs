@@ -1,0 +1,7 @@
+//! One file a command.
+
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod dev;
+pub(crate) mod extract;
+pub(crate) mod start;

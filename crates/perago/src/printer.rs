@@ -1,0 +1,34 @@
+//! Where text goes: data to standard output, everything else to standard error. A reader that has gone away is
+//! no failure.
+
+use std::io::{self, Write as _};
+
+/// Writes to both streams.
+#[derive(Debug, Default)]
+pub(crate) struct Printer;
+
+impl Printer {
+    /// One line (or block) of the command's result, on standard output.
+    pub fn output(&self, text: &str) {
+        let mut stream = io::stdout().lock();
+        let _ = writeln!(stream, "{text}").and_then(|()| stream.flush());
+    }
+
+    /// One line (or block) for whoever watches, on standard error.
+    pub fn message(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// `warning: …` on standard error.
+    pub fn warning(&self, text: &str) {
+        self.message(&format!("warning: {text}"));
+    }
+
+    /// `error: …` on standard error, and the hint below it.
+    pub fn error(&self, text: &str, hint: Option<&str>) {
+        self.message(&format!("error: {text}"));
+        if let Some(hint) = hint {
+            self.message(&format!("  hint: {hint}"));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""The executor: the process that imports the author's module and runs its body.
+
+Started by the supervisor with a channel on an inherited descriptor. Says what the module declares, then runs one
+assignment after the other (or several at once in thread mode) until the supervisor wants no more.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perago._native import Channel
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from perago._attempt import Runner
+    from perago._body_log import BodyLog
+    from perago._native import AttemptAssignment
+    from perago.metrics import MetricRecorder
+
+
+def main() -> None:
+    """Run the executor; returns when the supervisor wants no more attempts."""
+    channel = Channel()
+    _let_the_supervisor_decide()
+    # Appended: a file of the author must never hide a module of the standard library or of ours.
+    sys.path.append(str(Path.cwd()))
+    if channel.describe_only:
+        _describe_only(channel)
+        return
+    from perago._body_log import BodyLog
+
+    log = BodyLog(channel)
+    log.capture_streams()
+    from perago._describe import describe_and_load
+
+    description, definition = describe_and_load(channel.module_target)
+    if definition is None:
+        channel.unready(json.dumps(description))
+        return
+    log.capture_loguru()
+    from perago._attempt import Runner
+
+    recorder = _open_recorder(channel, log, definition.name) if definition.metrics is not None else None
+    runner = Runner(definition)
+    channel.ready(json.dumps(description))
+    executor = Executor(channel, runner, recorder, log)
+    if channel.threads == 1:
+        executor.serve()
+    else:
+        executor.serve_in_threads(channel.threads)
+
+
+def _describe_only(channel: Channel) -> None:
+    from perago._describe import describe_module
+
+    description = describe_module(channel.module_target)
+    channel.ready(json.dumps(description))
+
+
+def _let_the_supervisor_decide() -> None:
+    """Ignore the signals that stop a worker, but not in the programs that a body starts.
+
+    A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A Python
+    handler, unlike SIG_IGN, is not inherited by a program that the body executes.
+    """
+
+    def ignore(signal_number: int, frame: FrameType | None) -> None:
+        del signal_number, frame
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signal_number, ignore)
+
+
+def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder | None:
+    if channel.arena is None:
+        return None
+    from perago._native import open_recorder
+
+    return open_recorder(
+        channel.arena,
+        task_name,
+        resource_attribute_keys=channel.resource_attribute_keys,
+        on_warning=log.on_metric_warning,
+    )
+
+
+class Executor:
+    """Runs assignments with one runner and one recorder."""
+
+    def __init__(
+        self, channel: Channel, runner: Runner, recorder: MetricRecorder | None, log: BodyLog
+    ) -> None:
+        self._channel = channel
+        self._runner = runner
+        self._recorder = recorder
+        self._log = log
+
+    def serve(self) -> None:
+        """Run assignments one after the other on this thread, until there are no more."""
+        while (assignment := self._channel.receive()) is not None:
+            self._run(assignment)
+
+    def serve_in_threads(self, threads: int) -> None:
+        """Run up to ``threads`` assignments at once, each on a thread of its own."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads, thread_name_prefix="perago-slot") as pool:
+            while (assignment := self._channel.receive()) is not None:
+                pool.submit(self._run_in_thread, assignment)
+
+    def _run_in_thread(self, assignment: AttemptAssignment) -> None:
+        """Run one assignment; a body that asks the process to exit fails alone."""
+        try:
+            self._run(assignment)
+        except BaseException as error:
+            from perago._tracebacks import format_author_exception
+
+            self._channel.failed(
+                assignment.attempt,
+                False,
+                "executor_exited",
+                f"the body raised {type(error).__name__}, which does not end a worker in thread mode",
+                0.0,
+                format_author_exception(error),
+            )
+
+    def _run(self, assignment: AttemptAssignment) -> None:
+        attempt = assignment.attempt
+        exceptions: list[str] = []
+        with self._log.attempt(attempt):
+            started = time.perf_counter()
+            status, content, code = self._runner.run(
+                assignment.params, self._recorder, on_exception=lambda text: exceptions.append(text)
+            )
+            seconds = time.perf_counter() - started
+        if status == "COMPLETED":
+            assert isinstance(content, bytes)
+            self._channel.completed(attempt, content, seconds)
+        else:
+            assert isinstance(content, str)
+            terminal = status == "FAILED_WITH_TERMINAL_ERROR"
+            exception = exceptions[0] if exceptions else None
+            self._channel.failed(attempt, terminal, code, content, seconds, exception)
+
+
+__all__ = ["Executor", "main"]
