@@ -1,5 +1,4 @@
 //! Properties of path rules and JSON text.
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use perago_contract::{check_workspace_path, normalise_prefix, to_pretty_ascii_json};
 use proptest::prelude::*;
