@@ -132,12 +132,12 @@ impl Header {
         })
     }
 
-    pub(crate) fn entry(&self, index: u32) -> u64 {
+    pub(crate) fn entry(index: u32) -> u64 {
         PAGE + u64::from(index) * ENTRY_LENGTH
     }
 
     pub(crate) fn blob(&self) -> u64 {
-        (self.entry(self.options.series)).next_multiple_of(PAGE)
+        Self::entry(self.options.series).next_multiple_of(PAGE)
     }
 
     fn stride(&self) -> u64 {

@@ -6,6 +6,7 @@
 //! of Python.
 
 mod admission;
+mod checker;
 mod clock;
 mod epoch;
 mod error;
@@ -25,6 +26,7 @@ mod store;
 mod warning;
 mod writer;
 
+pub use checker::Checker;
 pub use clock::{monotonic_nanos, unix_nanos};
 pub use error::Error;
 pub use file::{ArenaFile, Opened};

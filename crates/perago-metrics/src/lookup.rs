@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::recorder::{Recorder, Series};
+use crate::recorder::{Recorder, Resolved, Series};
 use crate::series::Kind;
 
 const SLOTS: usize = 512;
@@ -40,30 +40,46 @@ pub(crate) fn with_series(
     record: impl Fn(&Series),
 ) {
     let slot = slot(name, labels);
-    let found = REMEMBERED.try_with(|remembered| {
-        // Taken already only if a warning sink records, which falls through to the registry.
-        let remembered = remembered.try_borrow().ok()?;
-        let entry = remembered.get(slot)?.as_ref()?;
-        entry.is(recorder.number(), kind, name, labels).then(|| record(&entry.series))
-    });
-    if !matches!(found, Ok(Some(()))) {
-        remember(recorder, kind, name, labels, slot, record);
+    if look(recorder, kind, name, labels, slot, &record).is_none()
+        && let Some(series) = remember(recorder, kind, name, labels, slot).series
+    {
+        record(&series);
     }
 }
 
-#[cold]
-fn remember(
+/// The series that a call with plain strings means.
+pub(crate) fn find(recorder: &Recorder, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Resolved {
+    let slot = slot(name, labels);
+    look(recorder, kind, name, labels, slot, &Series::clone).map_or_else(
+        || remember(recorder, kind, name, labels, slot),
+        |series| Resolved { series: Some(series), is_clean: true },
+    )
+}
+
+#[inline]
+fn look<T>(
     recorder: &Recorder,
     kind: Kind,
     name: &str,
     labels: &[(&str, &str)],
     slot: usize,
-    record: impl Fn(&Series),
-) {
+    found: &impl Fn(&Series) -> T,
+) -> Option<T> {
+    let looked = REMEMBERED.try_with(|remembered| {
+        // Taken already only if a warning sink records, which falls through to the registry.
+        let remembered = remembered.try_borrow().ok()?;
+        let entry = remembered.get(slot)?.as_ref()?;
+        entry.is(recorder.number(), kind, name, labels).then(|| found(&entry.series))
+    });
+    looked.ok().flatten()
+}
+
+#[cold]
+fn remember(recorder: &Recorder, kind: Kind, name: &str, labels: &[(&str, &str)], slot: usize) -> Resolved {
     let resolved = recorder.bind(kind, name, labels);
-    let Some(series) = resolved.series else { return };
-    record(&series);
-    if resolved.is_clean {
+    if let Some(series) = resolved.series.clone()
+        && resolved.is_clean
+    {
         // Not remembered while the thread ends: the next call looks it up again.
         let _ = REMEMBERED.try_with(|remembered| {
             let Ok(mut remembered) = remembered.try_borrow_mut() else { return };
@@ -73,6 +89,7 @@ fn remember(
                 Some(Remembered { recorder: recorder.number(), kind, name: name.into(), labels, series });
         });
     }
+    resolved
 }
 
 #[inline]

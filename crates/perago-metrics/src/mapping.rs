@@ -78,7 +78,7 @@ impl Mapping {
             }
             bytes
         };
-        let index = copy(self.header.entry(0), self.header.blob() - self.header.entry(0));
+        let index = copy(Header::entry(0), self.header.blob() - Header::entry(0));
         (index, copy(self.header.blob(), u64::from(self.header.options.blob_bytes)))
     }
 }

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::clock;
 use crate::file::ArenaFile;
 use crate::layout::{
-    CELL_COUNTS, CELL_FIRST, CELL_SECOND, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, REDO_ARMED,
+    CELL_COUNTS, CELL_FIRST, CELL_SECOND, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, Header, REDO_ARMED,
     REDO_COUNT, REDO_FIRST, REDO_SECOND, REDO_TARGET, RESERVED, SHARD_USED, SHARD_WORDS, word32,
 };
 use crate::series::{Kind, SeriesKey};
@@ -58,7 +58,7 @@ impl ArenaReader {
     pub(crate) fn refresh(&mut self) -> Result<usize, Error> {
         let header = *self.file.header();
         let mut index = vec![0; (u64::from(header.options.series) * ENTRY_LENGTH) as usize];
-        self.file.read_at(&mut index, header.entry(0))?;
+        self.file.read_at(&mut index, Header::entry(0))?;
         let is_new = |(position, bytes): &(usize, &[u8])| {
             !self.seen[*position] && ![FREE, RESERVED].contains(&word32(bytes, 0))
         };

@@ -139,6 +139,11 @@ impl Recorder {
         self.resolve(kind, name, labels.iter().map(|label| Label::from(*label)))
     }
 
+    /// As [`Self::bind`], remembered by each thread: a second look-up takes no lock.
+    pub fn find(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Resolved {
+        lookup::find(self, kind, name, labels)
+    }
+
     /// The series of a body's call. Everything dropped or changed is counted, and warned about as often as allowed.
     pub fn resolve<'a>(
         &self,
@@ -150,7 +155,7 @@ impl Recorder {
         let key = self.shared.rules.application_key(kind, name, labels, &mut warnings);
         let (series, registration) = match key.and_then(|key| self.register(key)) {
             Ok((series, overflow)) => (Some(series), overflow),
-            Err(reason) => (None, Some(Self::plain_warning(name, reason))),
+            Err(reason) => (None, Some(plain_warning(name, reason))),
         };
         warnings.extend(registration);
         let is_clean = warnings.iter().all(|warning| warning.reason == Reason::NameCase);
@@ -205,20 +210,7 @@ impl Recorder {
 
     #[cold]
     fn drop_sample(&self, series: &Series, reason: Reason) {
-        self.report(MetricWarning {
-            metric_name: series.name.to_string(),
-            ..Self::plain_warning("", reason)
-        });
-    }
-
-    fn plain_warning(name: &str, reason: Reason) -> MetricWarning {
-        MetricWarning {
-            metric_name: Rules::application_name(name).unwrap_or_else(|_| name.chars().take(256).collect()),
-            label_key: String::new(),
-            perago_label_value: String::new(),
-            ignored_user_label_value: String::new(),
-            reason,
-        }
+        self.report(MetricWarning { metric_name: series.name.to_string(), ..plain_warning("", reason) });
     }
 
     fn report(&self, mut warning: MetricWarning) {
@@ -244,10 +236,7 @@ impl Recorder {
         match self.shared.rules.runtime_key(kind, name, labels).and_then(|key| self.register(key)) {
             Ok((series, _)) => Some(series),
             Err(reason) => {
-                self.report(MetricWarning {
-                    metric_name: name.to_owned(),
-                    ..Self::plain_warning("", reason)
-                });
+                self.report(MetricWarning { metric_name: name.to_owned(), ..plain_warning("", reason) });
                 None
             }
         }
@@ -268,10 +257,8 @@ impl Recorder {
         let counts = key.has_user_labels();
         if counts && registry.label_sets >= self.shared.label_sets {
             let overflow = Rules::overflow_key(&key);
-            let warning = MetricWarning {
-                metric_name: key.name().to_owned(),
-                ..Self::plain_warning("", Reason::LabelSets)
-            };
+            let warning =
+                MetricWarning { metric_name: key.name().to_owned(), ..plain_warning("", Reason::LabelSets) };
             if let Some(series) = registry.series.get(&overflow) {
                 return Ok((series.clone(), Some(warning)));
             }
@@ -333,6 +320,17 @@ impl Registry {
         }
         let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
         most.map_or_else(String::new, |(label, _)| label.to_owned())
+    }
+}
+
+/// A warning about a whole sample.
+pub(crate) fn plain_warning(name: &str, reason: Reason) -> MetricWarning {
+    MetricWarning {
+        metric_name: Rules::application_name(name).unwrap_or_else(|_| name.chars().take(256).collect()),
+        label_key: String::new(),
+        perago_label_value: String::new(),
+        ignored_user_label_value: String::new(),
+        reason,
     }
 }
 

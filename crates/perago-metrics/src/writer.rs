@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use crate::Error;
 use crate::ladder::Ladder;
 use crate::layout::{
-    CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, NEXT_BLOB, NEXT_CELL, NEXT_SERIES, RESERVED,
-    word32,
+    CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, Header, NEXT_BLOB, NEXT_CELL, NEXT_SERIES,
+    RESERVED, word32,
 };
 use crate::mapping::Mapping;
 use crate::series::{Kind, SeriesKey};
@@ -89,7 +89,7 @@ impl ArenaWriter {
         let blob_offset = self.take(NEXT_BLOB, blob.len().next_multiple_of(8) as u32, options.blob_bytes)?;
         let cell = self.take(NEXT_CELL, cell_words, options.cell_words)?;
         let index = self.take(NEXT_SERIES, 1, options.series)?;
-        let at = self.mapping().header().entry(index);
+        let at = Header::entry(index);
         self.mapping().half_word(at).store(RESERVED, Ordering::Release);
         self.mapping().write_blob(blob_offset, &blob);
         let entry = Entry {

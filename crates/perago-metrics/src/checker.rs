@@ -1,0 +1,76 @@
+//! The rules without an arena, for recorders that keep samples in memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::recorder::{check_name, plain_warning};
+use crate::rules::{Label, Rules};
+use crate::series::{Kind, SeriesKey};
+use crate::warning::{MetricWarning, Throttle, WarningSink};
+
+/// Says of each sample what an arena's recorder would make of it.
+pub struct Checker {
+    rules: Rules,
+    warnings: Box<dyn WarningSink>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    kinds: HashMap<Box<str>, Kind>,
+    throttle: Throttle,
+}
+
+impl Checker {
+    /// A checker by `rules` that warns `warnings`.
+    pub fn new(rules: Rules, warnings: impl WarningSink + 'static) -> Self {
+        Self { rules, warnings: Box::new(warnings), state: Mutex::default() }
+    }
+
+    /// The series of the sample, or none if it is dropped.
+    pub fn check<'a>(
+        &self,
+        kind: Kind,
+        name: &str,
+        value: f64,
+        labels: impl IntoIterator<Item = Label<'a>>,
+    ) -> Option<SeriesKey> {
+        let mut warnings = Vec::new();
+        let key = self.rules.application_key(kind, name, labels, &mut warnings).and_then(|key| {
+            // The name's faults come before the value's, as where a series is found before it is recorded into.
+            check_name(&self.state().kinds, kind, key.name())?;
+            Rules::value_fault(kind, value).map_or(Ok(key), Err)
+        });
+        if let Err(reason) = &key {
+            warnings.push(plain_warning(name, *reason));
+        }
+        if let Ok(key) = &key {
+            self.state().kinds.insert(key.name().into(), kind);
+        }
+        for warning in warnings {
+            self.report(warning);
+        }
+        key.ok()
+    }
+
+    fn report(&self, warning: MetricWarning) {
+        let now = Instant::now();
+        let admitted =
+            self.state().throttle.admits(&warning.metric_name, warning.reason, &warning.label_key, now);
+        if admitted {
+            self.warnings.warn(warning);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Checker").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
