@@ -1,0 +1,57 @@
+# Everything here starts from a checkout in which nothing was ever built.
+# Needs: Rust, Python 3.10 or newer, a C compiler, and access to crates.io and PyPI.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO ?= cargo
+
+.PHONY: help build demo test test-rust test-python test-services lint format bench clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.tools: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+build: $(VENV)/.tools ## Build the extension and the command into .venv (release)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+
+demo: build ## Run the audio pipeline on embedded services
+	$(BIN)/perago demo
+
+test: test-rust test-python ## Run every test that needs no real service
+
+test-rust: build
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) test --release --workspace --quiet
+
+test-python: build
+	$(BIN)/python -m pytest
+
+test-services: build ## Run the end-to-end suites against a real Conductor and a real VictoriaMetrics
+	$(BIN)/python tests/services/run.py -- $(BIN)/python -m pytest -m services --services=required
+
+lint: build ## Check formatting, lints, types, stubs, licences and structure
+	$(CARGO) fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) clippy --release --workspace --all-targets --quiet -- -D warnings
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --quiet
+	if command -v cargo-deny >/dev/null; then cargo-deny --log-level error check bans licenses sources; fi
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest perago._native --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python tests/structure.py
+
+format: $(VENV)/.tools ## Format all code
+	$(CARGO) fmt --all
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench: build ## Measure; needs bench/requirements.txt for the peers
+	$(BIN)/python bench/run.py
+
+clean: ## Remove everything that was built
+	rm -rf target $(VENV) python/perago/_native*.so
