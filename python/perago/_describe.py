@@ -106,7 +106,9 @@ def _describe(definition: TaskDefinition, collector: Collector) -> dict[str, Any
         collector.add(error.code, str(error), hint=error.hint, place=place)
         return None
     except PydanticInvalidForJsonSchema as error:
-        collector.add("PERAGO-SCHEMA", _first_line(error), place=place, hint="use a type that JSON can describe")
+        collector.add(
+            "PERAGO-SCHEMA", _first_line(error), place=place, hint="use a type that JSON can describe"
+        )
         return None
     except (PydanticUserError, NameError) as error:
         collector.add("PERAGO-SCHEMA", _first_line(error), place=place)
@@ -137,10 +139,15 @@ def _add_import_failure(error: BaseException, module_target: str, collector: Col
                 hint="modules are looked for in PYTHONPATH, the environment of this Python and the current directory",
             )
             return
-        collector.add("PERAGO-MODULE-IMPORT", text, hint=_missing_hint(error.name), place=author_place_of(error))
+        collector.add(
+            "PERAGO-MODULE-IMPORT", text, hint=_missing_hint(error.name), place=author_place_of(error)
+        )
         return
     if isinstance(error, SystemExit):
-        text, hint = "the module ended Python while it was imported", "run programs under `if __name__ == '__main__'`"
+        text, hint = (
+            "the module ended Python while it was imported",
+            "run programs under `if __name__ == '__main__'`",
+        )
         collector.add("PERAGO-MODULE-IMPORT", text, hint=hint, place=author_place_of(error))
         return
     collector.add("PERAGO-MODULE-IMPORT", text, place=author_place_of(error))

@@ -8,7 +8,13 @@ from perago._models import ModelGraph
 from perago.errors import TaskDefinitionError
 
 if TYPE_CHECKING:
+    from typing import Literal
+
+    from pydantic import BaseModel
+
     from perago.task import TaskDefinition
+
+_ESCAPED_REFERENCE = "\0$ref"
 
 
 def describe(task: TaskDefinition) -> dict[str, Any]:
@@ -27,7 +33,7 @@ def describe(task: TaskDefinition) -> dict[str, Any]:
         "workspace": None if task.workspace is None else task.workspace.model_dump(mode="json"),
         "metrics": None if task.metrics is None else task.metrics.model_dump(mode="json"),
         "controls": task.controls.model_dump(mode="json"),
-        "params_schema": _finite("params", task.params_model.model_json_schema()),
+        "params_schema": _finite("params", model_schema(task.params_model)),
         "result_schema": _finite("result", result_schema(task)),
         "source": None if code is None else {"file": code.co_filename, "line": code.co_firstlineno},
         "warnings": [],
@@ -41,6 +47,42 @@ def description_json(task: TaskDefinition) -> bytes:
     return to_json(describe(task))
 
 
+def model_schema(
+    model: type[BaseModel], *, mode: Literal["validation", "serialization"] = "validation"
+) -> dict[str, Any]:
+    """Return the JSON Schema of a model as pydantic makes it, with its defaults untouched.
+
+    Pydantic takes ``$ref`` inside a default for a reference of the schema, so it does not get to see one.
+
+    Raises:
+        pydantic.PydanticInvalidForJsonSchema: A field has a type without a JSON Schema.
+    """
+    from pydantic.json_schema import GenerateJsonSchema
+
+    escaped = False
+
+    class Generator(GenerateJsonSchema):
+        def encode_default(self, dft: Any) -> Any:
+            nonlocal escaped
+            default = super().encode_default(dft)
+            hidden = _renamed_keys(default, "$ref", _ESCAPED_REFERENCE)
+            escaped = escaped or hidden != default
+            return hidden
+
+    schema = model.model_json_schema(mode=mode, schema_generator=Generator)
+    if escaped:
+        schema = _renamed_keys(schema, _ESCAPED_REFERENCE, "$ref")
+    return schema
+
+
+def _renamed_keys(value: Any, old: str, new: str) -> Any:
+    if isinstance(value, dict):
+        return {new if key == old else key: _renamed_keys(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed_keys(item, old, new) for item in value]
+    return value
+
+
 def result_schema(task: TaskDefinition) -> dict[str, Any]:
     """Return the JSON Schema of what a task's result looks like on the wire.
 
@@ -48,7 +90,7 @@ def result_schema(task: TaskDefinition) -> dict[str, Any]:
     or excluded fields, serialisation aliases, custom serialisers): there it is the schema of what is written.
     """
     written = ModelGraph(task.output_model).writes_another_shape
-    return task.output_model.model_json_schema(mode="serialization" if written else "validation")
+    return model_schema(task.output_model, mode="serialization" if written else "validation")
 
 
 def refuse_root_models(task: TaskDefinition) -> None:

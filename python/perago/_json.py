@@ -12,7 +12,7 @@ def non_finite_place(value: Any, role: str) -> str | None:
     """Return the place of the first NaN or infinity in plain data.
 
     Args:
-        value: Dictionaries, lists and scalars.
+        value: Dictionaries, lists, tuples, sets and scalars.
         role: First part of the place.
 
     Returns:
@@ -26,6 +26,6 @@ def non_finite_place(value: Any, role: str) -> str | None:
                 return place
         elif isinstance(item, dict):
             waiting.extend((child, f"{place}.{key}") for key, child in reversed(item.items()))
-        elif isinstance(item, (list, tuple)):
+        elif isinstance(item, (list, tuple, set, frozenset)):
             waiting.extend((child, f"{place}.{index}") for index, child in reversed(list(enumerate(item))))
     return None

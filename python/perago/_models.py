@@ -46,7 +46,9 @@ def _models_in(schema: Any, root: type[BaseModel]) -> Iterator[type[BaseModel]]:
         if isinstance(node, dict):
             if node.get("type") == "model":
                 yield node["cls"]
-            waiting.extend(reversed([child for child in node.values() if isinstance(child, (dict, list, tuple))]))
+            waiting.extend(
+                reversed([child for child in node.values() if isinstance(child, (dict, list, tuple))])
+            )
         else:
             waiting.extend(reversed([child for child in node if isinstance(child, (dict, list, tuple))]))
 

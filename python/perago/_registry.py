@@ -40,7 +40,7 @@ def register_broken(fn: Any) -> None:
 
 def places(module_target: str) -> list[tuple[str, int]]:
     """Return file and line of each declaration in a module."""
-    declared = _modules.get(module_target)
+    declared = _current(module_target)
     return [] if declared is None else list(declared.places)
 
 
@@ -80,7 +80,7 @@ def only_task(module_target: str) -> TaskDefinition:
     Raises:
         TaskDefinitionError: The module declares no task or more than one.
     """
-    declared = _modules.get(module_target)
+    declared = _current(module_target)
     definitions = [] if declared is None else declared.definitions
     if not definitions:
         raise TaskDefinitionError(
@@ -96,6 +96,15 @@ def only_task(module_target: str) -> TaskDefinition:
             hint="a worker runs one task; give each task a module of its own",
         )
     return definitions[0]
+
+
+def _current(module_target: str) -> _Declared | None:
+    """Return what the module declared when it was last executed, which may be less than the time before."""
+    declared = _modules.get(module_target)
+    module = sys.modules.get(module_target)
+    if declared is None or module is None:
+        return None
+    return declared if declared.namespace is module.__dict__ and declared.spec is module.__spec__ else None
 
 
 def _declared_by(fn: Any) -> _Declared:

@@ -77,7 +77,10 @@ def _plain_parameters(fn: Callable[..., Any]) -> list[str]:
     if any(parameter.kind is not parameter.POSITIONAL_OR_KEYWORD for parameter in parameters):
         _refuse("task must not use *args, **kwargs, keyword-only or positional-only parameters")
     if any(parameter.default is not parameter.empty for parameter in parameters):
-        _refuse("task parameters must not declare defaults", hint="declare defaults on the fields of the params model")
+        _refuse(
+            "task parameters must not declare defaults",
+            hint="declare defaults on the fields of the params model",
+        )
     return [parameter.name for parameter in parameters]
 
 
@@ -118,7 +121,9 @@ def _check_workspace_form(
     names: list[str], hints: dict[str, Any], has_workspace: bool, has_metrics: bool
 ) -> None:
     if names[:2] != ["workspace", "params"]:
-        _refuse(f"workspace task parameters must be named workspace and params, in this order; a task takes {_FORMS}")
+        _refuse(
+            f"workspace task parameters must be named workspace and params, in this order; a task takes {_FORMS}"
+        )
     if hints.get("workspace") is not Path:
         _refuse("workspace must be annotated as pathlib.Path")
     if not has_workspace:
@@ -142,7 +147,8 @@ def _check_metrics(hints: dict[str, Any], has_metrics: bool) -> None:
         _refuse("metrics must be annotated as perago.MetricRecorder")
     if not has_metrics:
         _refuse(
-            "metrics parameter requires metrics=MetricSpec(...)", hint="add metrics=MetricSpec() to @task(...)"
+            "metrics parameter requires metrics=MetricSpec(...)",
+            hint="add metrics=MetricSpec() to @task(...)",
         )
 
 

@@ -62,9 +62,11 @@ def _serialise(task: TaskDefinition, value: object) -> tuple[dict[str, Any], byt
         document = to_json(data, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise ResultNotJsonError(f"result: {_why_not_json(error)}") from error
-    # The walk costs more than the search, so it only looks for the place of what may be there.
-    if b"NaN" in document or b"Infinity" in document:
-        place = non_finite_place(data, "result")
+    # Pydantic writes NaN as null where a field may hold anything, so the place is looked for in Python's own values;
+    # that costs as much as writing, and is only done where the document can hide one.
+    if b"null" in document or b"NaN" in document or b"Infinity" in document:
+        values = model.__pydantic_serializer__.to_python(original, by_alias=True, warnings="none")
+        place = non_finite_place(values, "result")
         if place is not None:
             raise ResultNotJsonError(f"{place}: NaN and infinity have no JSON form")
     return data, document

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from perago._collector import active, report
-from perago.errors import GuardrailViolation, PostGuardrailViolation, PreGuardrailViolation, TaskDefinitionError
+from perago.errors import (
+    GuardrailViolation,
+    PostGuardrailViolation,
+    PreGuardrailViolation,
+    TaskDefinitionError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +88,9 @@ def require_glob(
         TaskDefinitionError: The pattern could leave the workspace or names a drive.
         pydantic.ValidationError: A bound is negative, or the lower one exceeds the upper one.
     """
-    return _build("require_glob", pattern, min_count=1 if min_count is None else min_count, max_count=max_count)
+    return _build(
+        "require_glob", pattern, min_count=1 if min_count is None else min_count, max_count=max_count
+    )
 
 
 def forbid_glob(pattern: str | os.PathLike[str]) -> _WorkspaceGuardrail:

@@ -86,7 +86,11 @@ def result_for_exception(exc: BaseException, *, max_length: int) -> RuntimeTaskR
     """
     from perago._reasons import exception_reason
 
-    make = terminal_failed_result if isinstance(exc, (TaskTerminalError, PreGuardrailViolation)) else failed_result
+    make = (
+        terminal_failed_result
+        if isinstance(exc, (TaskTerminalError, PreGuardrailViolation))
+        else failed_result
+    )
     return make(exception_reason(exc), max_length=max_length)
 
 

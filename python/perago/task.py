@@ -147,7 +147,9 @@ def _check_name(name: object) -> None:
     from perago._native import check_task_name
 
     if not isinstance(name, str):
-        detail = "task name is required" if name is None else f"task name must be a str, not {type(name).__name__}"
+        detail = (
+            "task name is required" if name is None else f"task name must be a str, not {type(name).__name__}"
+        )
         raise TaskDefinitionError(detail, code="PERAGO-TASK-NAME")
     check_task_name(name)
 
@@ -157,7 +159,9 @@ def _check_owner(owner_email: object) -> None:
 
     if not isinstance(owner_email, str):
         kind = type(owner_email).__name__
-        detail = "owner_email is required" if owner_email is None else f"owner_email must be a str, not {kind}"
+        detail = (
+            "owner_email is required" if owner_email is None else f"owner_email must be a str, not {kind}"
+        )
         raise TaskDefinitionError(detail, code="PERAGO-OWNER-EMAIL")
     check_owner_email(owner_email)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perago._description import description_json, refuse_root_models
+from perago._description import description_json, model_schema, refuse_root_models
 from perago._native import task_definition, transform_schema
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def schema_for_model(model: type[BaseModel], *, allow_extra: bool = False) -> di
     """
     from pydantic_core import from_json, to_json
 
-    raw = to_json(model.model_json_schema(), inf_nan_mode="constants")
+    raw = to_json(model_schema(model), inf_nan_mode="constants")
     document: dict[str, Any] = from_json(transform_schema(raw, allow_extra=allow_extra))
     return document
 
@@ -99,5 +99,3 @@ def _warn_of_budget(findings: bytes) -> None:
     for finding in from_json(findings):
         if finding["code"] == "PERAGO-BUDGET-EXCEEDS-LEASE":
             warnings.warn(finding["message"], UserWarning, stacklevel=4)
-
-

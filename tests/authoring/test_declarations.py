@@ -69,7 +69,12 @@ def with_both(workspace: Path, params: Params, metrics: MetricRecorder) -> Outpu
 
 @pytest.mark.parametrize(
     ("fn", "specs"),
-    [(plain, {}), (with_metrics, METRICS), (with_workspace, WORKSPACE), (with_both, {**WORKSPACE, **METRICS})],
+    [
+        (plain, {}),
+        (with_metrics, METRICS),
+        (with_workspace, WORKSPACE),
+        (with_both, {**WORKSPACE, **METRICS}),
+    ],
 )
 def test_accepted_signatures(fn: Any, specs: dict[str, Any]) -> None:
     assert declare(fn, **specs) is fn
@@ -255,7 +260,10 @@ def test_generators_and_odd_names_are_accepted() -> None:
 def write_module(folder: Path, name: str, tasks: int) -> None:
     lines = ["from pydantic import BaseModel", "from perago import task", "class M(BaseModel): pass"]
     for index in range(tasks):
-        lines += [f"@task(name='t{index}', owner_email='o@e')", f"def f{index}(params: M) -> M: return params"]
+        lines += [
+            f"@task(name='t{index}', owner_email='o@e')",
+            f"def f{index}(params: M) -> M: return params",
+        ]
     (folder / f"{name}.py").write_text("\n".join(lines) + "\n")
 
 

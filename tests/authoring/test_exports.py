@@ -95,9 +95,15 @@ def test_every_failure_code_of_the_facade_is_in_the_catalogue() -> None:
     from perago import _native
 
     catalogue = {code: terminal for code, terminal, hint in _native.failure_catalogue() if hint}
-    for kind in (errors.TaskFailed, errors.TaskTerminalError, errors.PreGuardrailViolation,
-                 errors.PostGuardrailViolation, errors.PublishFenceError, errors.StaleAttemptError,
-                 errors.TaskInputError):
+    for kind in (
+        errors.TaskFailed,
+        errors.TaskTerminalError,
+        errors.PreGuardrailViolation,
+        errors.PostGuardrailViolation,
+        errors.PublishFenceError,
+        errors.StaleAttemptError,
+        errors.TaskInputError,
+    ):
         assert kind.code in catalogue
     for code in ("body_raised", "params_invalid", "result_invalid", "result_not_json", "metrics_missing"):
         assert catalogue[code] is False

@@ -47,10 +47,18 @@ BUDGET: dict[str, Any] = {
 def test_defaults() -> None:
     controls = TaskControls()
     assert controls.retry.model_dump() == {
-        "count": 3, "logic": "FIXED", "delay_seconds": 60, "max_delay_seconds": 0, "jitter_ms": 0,
+        "count": 3,
+        "logic": "FIXED",
+        "delay_seconds": 60,
+        "max_delay_seconds": 0,
+        "jitter_ms": 0,
     }
     assert controls.timeout.model_dump() == {
-        "policy": "TIME_OUT_WF", "seconds": 0, "response_seconds": 600, "poll_seconds": 0, "total_seconds": 0,
+        "policy": "TIME_OUT_WF",
+        "seconds": 0,
+        "response_seconds": 600,
+        "poll_seconds": 0,
+        "total_seconds": 0,
     }
     assert set(controls.limits.model_dump().values()) == {None}
     assert controls.publish_budget is None
@@ -102,7 +110,14 @@ def test_rejected_fields(model: Any, fields: dict[str, Any], keyword: str) -> No
 
 @pytest.mark.parametrize(
     ("prefix", "wanted"),
-    [("/", "/"), (" / ", "/"), ("//a", "a"), (" /audio/render ", "audio/render"), ("C:/x", "C:/x"), ("a b", "a b")],
+    [
+        ("/", "/"),
+        (" / ", "/"),
+        ("//a", "a"),
+        (" /audio/render ", "audio/render"),
+        ("C:/x", "C:/x"),
+        ("a b", "a b"),
+    ],
 )
 def test_prefixes_are_normalised(prefix: str, wanted: str) -> None:
     assert WorkspaceSpec(prefix=prefix).prefix == wanted
@@ -117,7 +132,11 @@ def test_budgets_and_leases() -> None:
 
 
 def test_frozen_models_cannot_be_changed() -> None:
-    for model, field in ((MetricSpec(), "attempts"), (WorkspaceSpec(), "prefix"), (PublishBudget(**BUDGET), "safety_margin_seconds")):
+    for model, field in (
+        (MetricSpec(), "attempts"),
+        (WorkspaceSpec(), "prefix"),
+        (PublishBudget(**BUDGET), "safety_margin_seconds"),
+    ):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(model, field, 1)
     retry = RetryPolicy()
@@ -191,7 +210,10 @@ def test_guardrails_are_checked_in_order(tmp_path: Path) -> None:
         (require_file("in"), "pre guardrail require_file('in') did not find a file"),
         (require_dir("in/a.txt"), "pre guardrail require_dir('in/a.txt') did not find a directory"),
         (require_glob("*.x"), "pre guardrail require_glob('*.x') matched 0 files; min_count=1"),
-        (require_glob("in/*", max_count=1), "pre guardrail require_glob('in/*') matched 2 files; max_count=1"),
+        (
+            require_glob("in/*", max_count=1),
+            "pre guardrail require_glob('in/*') matched 2 files; max_count=1",
+        ),
         (forbid_glob("in/*"), "pre guardrail forbid_glob('in/*') matched 2 files"),
     ):
         with pytest.raises(PreGuardrailViolation) as caught:
@@ -220,7 +242,12 @@ def test_workspace_references() -> None:
 
 def test_staging_branch_names() -> None:
     attempt = SimpleNamespace(
-        workflow_instance_id="wf 1", reference_task_name="mix", seq=2, iteration=0, task_id="_t_", retry_count=1
+        workflow_instance_id="wf 1",
+        reference_task_name="mix",
+        seq=2,
+        iteration=0,
+        task_id="_t_",
+        retry_count=1,
     )
     name = staging_branch_name(attempt, execution_id="e/1")
     assert name == "perago-staging-wf-1-mix-seq-2-iteration-0-task-id-t-retry-1-exec-e-1"
