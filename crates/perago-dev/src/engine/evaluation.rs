@@ -33,8 +33,8 @@ impl Engine {
             };
             let (task, status, step) = (task.id, task.status, task.step);
             if status.is_success() {
-                self.mark_executed(task);
                 if step + 1 < self.workflows[&id].plan.steps.len() {
+                    self.mark_executed(task);
                     self.schedule_step(id, step + 1, now);
                 } else {
                     let ending =

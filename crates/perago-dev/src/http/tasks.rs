@@ -91,7 +91,7 @@ async fn update_by_reference(
     Json(output): Json<Raw>,
 ) -> Reply {
     let found = by_reference(&shared, path, &query, output)?;
-    Ok(text(found.map(|id| id.to_string()).unwrap_or_default()))
+    Ok(found.map_or_else(super::reply::empty, |id| text(id.to_string())))
 }
 
 async fn update_by_reference_sync(
