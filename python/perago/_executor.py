@@ -85,8 +85,8 @@ def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricReco
     return open_recorder(
         channel.arena,
         task_name,
-        resource_attribute_keys=channel.resource_attribute_keys,
-        on_warning=log.on_metric_warning,
+        reserved_labels=channel.resource_attribute_keys,
+        warning=log.on_metric_warning,
     )
 
 
