@@ -67,6 +67,7 @@ class Runner:
     Args:
         definition: The declared task.
         reason_max_length: Most characters of the reason of a failure; ``None`` leaves the cut to the caller.
+
     """
 
     def __init__(self, definition: TaskDefinition, *, reason_max_length: int | None = None) -> None:
@@ -87,14 +88,17 @@ class Runner:
             params_json: The ``params`` of the input as JSON.
             metrics: The recorder of a task with metrics.
             workspace: The directory of a workspace task; its guardrails are the caller's to check.
-            on_exception: Called with the text and traceback of an exception of the body, or of one that a validator
-                of the author raises where pydantic expects a ValueError; the traceback begins in the author's code.
+            on_exception: Called with the text and traceback of an exception of the body, or of one that a
+                validator
+                of the author raises where pydantic expects a ValueError; the traceback begins in the author's
+                code.
 
         Returns:
             ``("COMPLETED", result as JSON, "")``, or Conductor's status, the reason and the failure code.
 
         Raises:
             BaseException: What is no ``Exception`` (``SystemExit``, ``KeyboardInterrupt``) ends the executor.
+
         """
         outcome = self._attempt(params_json, metrics, workspace, on_exception)
         if isinstance(outcome, bytes):
@@ -146,6 +150,7 @@ def call_body(
 
     Raises:
         TaskInputError: A task with metrics got no recorder.
+
     """
     arguments: list[Any] = [params] if workspace is None else [workspace, params]
     if task.metrics is not None:
@@ -161,6 +166,7 @@ def failure_of(error: Exception, phase: str) -> Failure:
     Args:
         error: The exception.
         phase: Where it was raised: ``params``, ``body`` or ``result``.
+
     """
     if phase != "body" and isinstance(error, ValidationError):
         return Failure(f"{phase}_invalid", validation_reason(error, phase))

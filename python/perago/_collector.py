@@ -42,6 +42,7 @@ class Collector:
             hint: How to mend it.
             place: The author's file and line.
             severity: ``error`` or ``warning``.
+
         """
         finding: dict[str, object] = {
             "code": code,
@@ -83,6 +84,7 @@ def report(error: TaskDefinitionError, place: tuple[str | None, int | None] | No
 
     Raises:
         TaskDefinitionError: The given one, when no check runs.
+
     """
     collector = _active
     if collector is None:

@@ -1,6 +1,7 @@
 """What a check finds in an author's module, and the description of its task.
 
-Runs in a child process of ``perago check``, ``extract`` and ``start``, because importing a module runs its code.
+Runs in a child process of ``perago check``, ``extract`` and ``start``, because importing a module runs its
+code.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ def describe_module(module_target: str) -> dict[str, Any]:
 
     Returns:
         ``task``: the description of the one declared task, or ``None`` when an error keeps it from running;
-        ``findings``: the errors; ``warnings``: what has another effect than its author may expect. Rules of the
+        ``findings``: the errors; ``warnings``: what has another effect than its author may expect. Rules of
+        the
         contract that need no Python are checked by whoever reads the description.
+
     """
     return describe_and_load(module_target)[0]
 
@@ -136,7 +139,7 @@ def _add_import_failure(error: BaseException, module_target: str, collector: Col
             collector.add(
                 "PERAGO-MODULE-NOT-FOUND",
                 text,
-                hint="modules are looked for in PYTHONPATH, the environment of this Python and the current directory",
+                hint="modules are found in PYTHONPATH, this Python's environment and the current directory",
             )
             return
         collector.add(
@@ -156,7 +159,7 @@ def _add_import_failure(error: BaseException, module_target: str, collector: Col
 def _missing_hint(name: str) -> str:
     package = _FORMERLY_INSTALLED.get(name.partition(".")[0])
     if package is not None:
-        return f"perago 0.6 installed {package} for its own use, this version does not: add it to your dependencies"
+        return f"perago 0.6 installed {package} for its own use; now add it to your own dependencies"
     if name.startswith("perago."):
         return f"{name} belonged to the runtime of perago 0.6 and is not part of this version"
     return "install the package that has it into the environment of this Python"

@@ -23,6 +23,7 @@ def describe(task: TaskDefinition) -> dict[str, Any]:
     Raises:
         TaskDefinitionError: A schema holds a number that JSON cannot hold.
         pydantic.PydanticInvalidForJsonSchema: A field has a type without a JSON Schema.
+
     """
     code = getattr(task.fn, "__code__", None)
     return {
@@ -56,6 +57,7 @@ def model_schema(
 
     Raises:
         pydantic.PydanticInvalidForJsonSchema: A field has a type without a JSON Schema.
+
     """
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -86,7 +88,8 @@ def _renamed_keys(value: Any, old: str, new: str) -> Any:
 def result_schema(task: TaskDefinition) -> dict[str, Any]:
     """Return the JSON Schema of what a task's result looks like on the wire.
 
-    It is the model's ordinary schema, except where the model is written in another shape than it is read (computed
+    It is the model's ordinary schema, except where the model is written in another shape than it is read
+    (computed
     or excluded fields, serialisation aliases, custom serialisers): there it is the schema of what is written.
     """
     written = ModelGraph(task.output_model).writes_another_shape
@@ -98,6 +101,7 @@ def refuse_root_models(task: TaskDefinition) -> None:
 
     Raises:
         TaskDefinitionError: A model is a RootModel.
+
     """
     for role, model in (("params", task.params_model), ("result", task.output_model)):
         for found in ModelGraph(model).root_models:

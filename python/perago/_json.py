@@ -17,6 +17,7 @@ def non_finite_place(value: Any, role: str) -> str | None:
 
     Returns:
         Keys and indices joined with dots, or ``None`` when every number is finite.
+
     """
     waiting: list[tuple[Any, str]] = [(value, role)]
     while waiting:

@@ -33,6 +33,7 @@ def validation_reason(error: ValidationError, role: str) -> str:
 
     Returns:
         One line for each of the first errors, and how many more there are.
+
     """
     details = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [describe_error(role, detail) for detail in details[:_MOST_ERRORS]]

@@ -53,6 +53,7 @@ def load_module_task(module_target: str) -> TaskDefinition:
     Raises:
         TaskDefinitionError: The target is no import path, or the module declares no task or more than one.
         ImportError: And whatever else the module raises while it is imported.
+
     """
     check_module_target(module_target)
     __import__(module_target)
@@ -64,9 +65,10 @@ def check_module_target(module_target: str) -> None:
 
     Raises:
         TaskDefinitionError: The target is a file path, an object path or empty.
+
     """
     parts = module_target.split(".")
-    if parts[-1] == "py" and len(parts) > 1 or not all(part.isidentifier() for part in parts):
+    if (parts[-1] == "py" and len(parts) > 1) or not all(part.isidentifier() for part in parts):
         raise TaskDefinitionError(
             "module target must be a Python import path, not a file path or object path",
             code="PERAGO-MODULE-TARGET",
@@ -79,6 +81,7 @@ def only_task(module_target: str) -> TaskDefinition:
 
     Raises:
         TaskDefinitionError: The module declares no task or more than one.
+
     """
     declared = _current(module_target)
     definitions = [] if declared is None else declared.definitions
@@ -110,7 +113,8 @@ def _current(module_target: str) -> _Declared | None:
 def _declared_by(fn: Any) -> _Declared:
     """Return the record of the module's current execution; a reload starts a new one.
 
-    The import system gives a module a new spec when it reloads it, and a new namespace when it imports it again.
+    The import system gives a module a new spec when it reloads it, and a new namespace when it imports it
+    again.
     """
     name = fn.__module__
     namespace = getattr(fn, "__globals__", None)

@@ -42,14 +42,17 @@ def missing_attribute(module: str, name: str) -> NoReturn:
         name: The name it was asked for.
 
     Raises:
-        ImportError: The name belonged to the 0.6 package; an ``AttributeError`` would lose the advice, because
+        ImportError: The name belonged to the 0.6 package; an ``AttributeError`` would lose the advice,
+            because
             ``from … import`` replaces its text.
         AttributeError: The name never existed.
+
     """
     replacement = REMOVED.get(name)
     if replacement is not None:
         raise ImportError(
-            f"{name} belonged to the runtime of perago 0.6 and is not part of this version; instead: {replacement}",
+            f"{name} belonged to the runtime of perago 0.6 and is not part of this version; "
+            f"instead: {replacement}",
             name=name,
             path=module,
         )

@@ -43,6 +43,7 @@ def check_signature(
 
     Raises:
         TaskDefinitionError: The signature breaks a rule, and no check is running.
+
     """
     try:
         parameters = _plain_parameters(fn)
@@ -51,11 +52,12 @@ def check_signature(
         report(error, place)
         return None
     complete = True
-    for check in (
-        lambda: _check_shape(list(parameters), hints, has_workspace, has_metrics),
+    checks: tuple[Callable[[], None], ...] = (
+        lambda: _check_shape(parameters, hints, has_workspace, has_metrics),
         lambda: _model(hints.get("params"), "params must be annotated with a pydantic BaseModel class"),
         lambda: _model(hints.get("return"), "return value must be annotated with a pydantic BaseModel class"),
-    ):
+    )
+    for check in checks:
         try:
             check()
         except TaskDefinitionError as error:
@@ -91,7 +93,7 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
         raise TaskDefinitionError(
             f"failed to resolve task type hints: {error}",
             code="PERAGO-TYPE-HINTS",
-            hint="annotations must be importable at run time: not under `if TYPE_CHECKING`, not inside a function",
+            hint="names in annotations must exist at run time: not under `if TYPE_CHECKING`",
         ) from error
 
 
@@ -121,9 +123,7 @@ def _check_workspace_form(
     names: list[str], hints: dict[str, Any], has_workspace: bool, has_metrics: bool
 ) -> None:
     if names[:2] != ["workspace", "params"]:
-        _refuse(
-            f"workspace task parameters must be named workspace and params, in this order; a task takes {_FORMS}"
-        )
+        _refuse(f"workspace task parameters must be named workspace and params, in this order: {_FORMS}")
     if hints.get("workspace") is not Path:
         _refuse("workspace must be annotated as pathlib.Path")
     if not has_workspace:

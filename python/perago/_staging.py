@@ -19,17 +19,18 @@ def staging_branch_name(task: Any, *, execution_id: str | None = None) -> str:
 
     Raises:
         AttributeError: The task lacks an attribute; the message names it.
+
     """
     from perago import _native
 
-    values = []
+    values = {}
     for field in _FIELDS:
         if not hasattr(task, field):
             raise AttributeError(f"task is missing required attribute {field}")
-        values.append(str(getattr(task, field)))
+        values[field] = str(getattr(task, field))
     run = execution_id or getattr(task, "execution_id", None)
     if not run:
         from uuid import uuid4
 
         run = uuid4().hex
-    return _native.staging_branch_name(*values, str(run))
+    return _native.staging_branch_name(**values, execution_id=str(run))

@@ -27,6 +27,7 @@ def validate_params(task: TaskDefinition, params: object) -> BaseModel:
 
     Raises:
         pydantic.ValidationError: They do not match the task's model.
+
     """
     return task.params_model.model_validate(params, extra="forbid" if task.strict_params else "ignore")
 
@@ -37,6 +38,7 @@ def result_data(task: TaskDefinition, value: object) -> dict[str, Any]:
     Raises:
         pydantic.ValidationError: It does not match the task's model.
         ResultNotJsonError: JSON cannot hold it.
+
     """
     data, _ = _serialise(task, value)
     return data
@@ -48,6 +50,7 @@ def result_json(task: TaskDefinition, value: object) -> bytes:
     Raises:
         pydantic.ValidationError: It does not match the task's model.
         ResultNotJsonError: JSON cannot hold it.
+
     """
     _, document = _serialise(task, value)
     return document
@@ -62,7 +65,8 @@ def _serialise(task: TaskDefinition, value: object) -> tuple[dict[str, Any], byt
         document = to_json(data, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
         raise ResultNotJsonError(f"result: {_why_not_json(error)}") from error
-    # Pydantic writes NaN as null where a field may hold anything, so the place is looked for in Python's own values;
+    # Pydantic writes NaN as null where a field may hold anything, so the place is looked for in Python's own
+    # values;
     # that costs as much as writing, and is only done where the document can hide one.
     if b"null" in document or b"NaN" in document or b"Infinity" in document:
         values = model.__pydantic_serializer__.to_python(original, by_alias=True, warnings="none")
@@ -73,9 +77,10 @@ def _serialise(task: TaskDefinition, value: object) -> tuple[dict[str, Any], byt
 
 
 def _plain(model: type[BaseModel], original: BaseModel, validated: BaseModel) -> dict[str, Any]:
-    """Write the value by the annotated model's schema, so that fields of a subclass do not leak into a closed object.
+    """Write the value by the annotated model's schema, so that no field of a subclass leaks into it.
 
-    The author's own object is written, because validation makes a copy without private attributes. Only where its
+    The author's own object is written, because validation makes a copy without private attributes. Only where
+    its
     content is not of the declared types (it was built without validation) is the converted copy written.
     """
     serializer = model.__pydantic_serializer__
@@ -98,8 +103,8 @@ def _validated(model: type[BaseModel], value: object) -> BaseModel:
     return model.model_validate(value, extra="forbid")
 
 
-def _revalidated(model: type[BaseModel], value: BaseModel, place: tuple[int | str, ...]) -> Any:
-    """Validate a model instance and those inside it again: one may have been changed or built without validation."""
+def _revalidated(model: type[BaseModel], value: BaseModel, place: tuple[int | str, ...]) -> BaseModel:
+    """Validate an instance and those inside it again: one may be changed or built without validation."""
     fields = {
         name: _revalidated_inside(getattr(value, name), (*place, name))
         for name in model.model_fields
@@ -134,7 +139,7 @@ def _moved(error: ValidationError, place: tuple[int | str, ...]) -> ValidationEr
     details: list[Any] = [
         {
             # The finished text may hold braces, which a template would take for its own.
-            "type": PydanticCustomError(detail["type"], "{text}", {"text": detail["msg"]}),  # type: ignore[arg-type]
+            "type": PydanticCustomError(detail["type"], "{text}", {"text": detail["msg"]}),
             "loc": (*place, *detail["loc"]),
             "input": None,
         }
@@ -144,7 +149,7 @@ def _moved(error: ValidationError, place: tuple[int | str, ...]) -> ValidationEr
 
 
 def _why_not_json(error: Exception) -> str:
-    """Return why a value has no JSON form; the serialiser's text names types, and quotes values after ``[``."""
+    """Return why a value has no JSON form; the serialiser quotes values after ``[``."""
     if isinstance(error, PydanticSerializationError):
         text = " ".join(str(error).split())
         return text.split("[", 1)[0].strip() or "not serialisable"

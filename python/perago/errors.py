@@ -54,6 +54,7 @@ class TaskExecutionError(_CodedError, RuntimeError):
 
     Args:
         reason: What Conductor shows as the reason; must be a string.
+
     """
 
     code = "task_failed"

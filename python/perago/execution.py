@@ -41,8 +41,10 @@ def invoke_workspace_free_task(
         ``{"result": …}`` in plain JSON data.
 
     Raises:
-        TaskInputError: The task has a workspace, the input lacks ``params``, or a task with metrics got no recorder.
+        TaskInputError: The task has a workspace, the input lacks ``params``, or a task with metrics got no
+            recorder.
         pydantic.ValidationError: The parameters or the result do not match their model.
+
     """
     if task.has_workspace:
         raise TaskInputError("invoke_workspace_free_task only supports workspace-free tasks")
@@ -69,8 +71,10 @@ def invoke_workspace_task_body(
         ``{"result": …}`` in plain JSON data.
 
     Raises:
-        TaskInputError: The task has no workspace, the input lacks a key, or a task with metrics got no recorder.
+        TaskInputError: The task has no workspace, the input lacks a key, or a task with metrics got no
+            recorder.
         pydantic.ValidationError: The workspace, the parameters or the result do not match their model.
+
     """
     _require_workspace(task, "invoke_workspace_task_body only supports workspace tasks")
     if not _has_keys(input_data, "workspace", "params"):
@@ -87,6 +91,7 @@ def build_workspace_free_task_output(task: TaskDefinition, raw: object) -> dict[
         TaskInputError: The task has a workspace.
         pydantic.ValidationError: The result does not match its model.
         ValueError: JSON cannot hold the result.
+
     """
     if task.has_workspace:
         raise TaskInputError("cannot build workspace-free output for a workspace task")
@@ -108,6 +113,7 @@ def build_workspace_task_output(
         TaskInputError: The task has no workspace.
         pydantic.ValidationError: The result does not match its model.
         ValueError: JSON cannot hold the result.
+
     """
     _require_workspace(task, "cannot build workspace output for a workspace-free task")
     output: WorkspaceOutput = input_workspace.published_output(published_ref)
@@ -131,6 +137,7 @@ def run_workspace_free_task_attempt(
 
     Raises:
         TaskInputError: The task has a workspace.
+
     """
     from perago.result import completed_result, failed_result, terminal_failed_result
 

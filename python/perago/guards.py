@@ -58,6 +58,7 @@ def require_file(path: str | os.PathLike[str]) -> _WorkspaceGuardrail:
 
     Raises:
         TaskDefinitionError: The path could leave the workspace or names a drive.
+
     """
     return _build("require_file", path)
 
@@ -70,6 +71,7 @@ def require_dir(path: str | os.PathLike[str]) -> _WorkspaceGuardrail:
 
     Raises:
         TaskDefinitionError: The path could leave the workspace or names a drive.
+
     """
     return _build("require_dir", path)
 
@@ -87,6 +89,7 @@ def require_glob(
     Raises:
         TaskDefinitionError: The pattern could leave the workspace or names a drive.
         pydantic.ValidationError: A bound is negative, or the lower one exceeds the upper one.
+
     """
     return _build(
         "require_glob", pattern, min_count=1 if min_count is None else min_count, max_count=max_count
@@ -101,6 +104,7 @@ def forbid_glob(pattern: str | os.PathLike[str]) -> _WorkspaceGuardrail:
 
     Raises:
         TaskDefinitionError: The pattern could leave the workspace or names a drive.
+
     """
     return _build("forbid_glob", pattern)
 
@@ -115,6 +119,7 @@ def check_guardrails(root: Path, guardrails: Iterable[_WorkspaceGuardrail], phas
 
     Raises:
         GuardrailViolation: The first guardrail that does not hold.
+
     """
     for guardrail in guardrails:
         failure = _failure_of(root, guardrail)

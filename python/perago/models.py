@@ -183,7 +183,7 @@ class WorkspaceRef(BaseModel):
     """Name of the repository."""
     branch: str = Field(min_length=1)
     """Branch that a result is published to."""
-    refType: Literal["commit"]  # noqa: N815 - the name of the wire format
+    refType: Literal["commit"]
     """What ``ref`` is; only commits are pinned."""
     ref: str = Field(min_length=1)
     """The commit."""

@@ -61,6 +61,7 @@ def failed_result(reason: str, *, max_length: int) -> RuntimeTaskResult:
     Args:
         reason: Why it failed.
         max_length: Most characters of the reason.
+
     """
     return RuntimeTaskResult(status="FAILED", reason_for_incompletion=cut(reason, max_length))
 
@@ -71,6 +72,7 @@ def terminal_failed_result(reason: str, *, max_length: int) -> RuntimeTaskResult
     Args:
         reason: Why it failed.
         max_length: Most characters of the reason.
+
     """
     return RuntimeTaskResult(
         status="FAILED_WITH_TERMINAL_ERROR", reason_for_incompletion=cut(reason, max_length)
@@ -83,6 +85,7 @@ def result_for_exception(exc: BaseException, *, max_length: int) -> RuntimeTaskR
     Args:
         exc: A terminal error or a guardrail before the body ends the task; anything else may be retried.
         max_length: Most characters of the reason.
+
     """
     from perago._reasons import exception_reason
 

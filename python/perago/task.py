@@ -80,6 +80,7 @@ def task(
 
     Raises:
         TaskDefinitionError: The declaration or the function's signature breaks a rule.
+
     """
     if unsupported:
         fields = ", ".join(sorted(unsupported))
@@ -87,22 +88,23 @@ def task(
             TaskDefinitionError(
                 f"unsupported task decorator fields: {fields}",
                 code="PERAGO-TASK-FIELDS",
-                hint="task() takes name, owner_email, description, workspace, metrics, controls and strict_params",
+                hint="known: name, owner_email, description, workspace, metrics, controls, strict_params",
             )
         )
 
     def decorate(fn: _Function) -> _Function:
         place = _place_of(fn)
         before = _error_count()
-        for check, arguments in (
-            (_check_name, (name,)),
-            (_check_owner, (owner_email,)),
-            (_check_specs, (workspace, metrics, controls)),
-            (_check_strictness, (strict_params,)),
-            (_check_budget, (workspace, controls)),
-        ):
+        checks: tuple[Callable[[], None], ...] = (
+            lambda: _check_name(name),
+            lambda: _check_owner(owner_email),
+            lambda: _check_specs(workspace, metrics, controls),
+            lambda: _check_strictness(strict_params),
+            lambda: _check_budget(workspace, controls),
+        )
+        for check in checks:
             try:
-                check(*arguments)  # type: ignore[operator]
+                check()
             except TaskDefinitionError as error:
                 report(error, place)
         signature = check_signature(

@@ -28,6 +28,7 @@ def build_taskdef(task: TaskDefinition) -> dict[str, Any]:
 
     Warns:
         UserWarning: The publish budget needs a longer lease than the timeout grants.
+
     """
     from pydantic_core import from_json
 
@@ -48,6 +49,7 @@ def write_taskdef(task: TaskDefinition, output: Path) -> Path:
     Raises:
         ValueError: The path is a directory or has another suffix.
         TaskDefinitionError: The task breaks a rule of the contract.
+
     """
     output = Path(output)
     if output.suffix != ".json":
@@ -65,6 +67,7 @@ def taskdef_text(task: TaskDefinition) -> str:
 
     Raises:
         TaskDefinitionError: The task breaks a rule of the contract.
+
     """
     refuse_root_models(task)
     text, findings = task_definition(description_json(task))
@@ -83,6 +86,7 @@ def schema_for_model(model: type[BaseModel], *, allow_extra: bool = False) -> di
     Raises:
         TaskDefinitionError: The schema refers to definitions that it lacks, or is too large.
         pydantic.PydanticInvalidForJsonSchema: A field has a type without a JSON Schema.
+
     """
     from pydantic_core import from_json, to_json
 

@@ -301,7 +301,8 @@ def test_results_are_written_as_the_schema_says(
         (
             Nested.model_construct(items=[Aliased.model_construct(file_count=SECRET)]),
             Nested,
-            "result.items.0.file_count: Input should be a valid integer, unable to parse string as an integer [int_parsing]",
+            "result.items.0.file_count: Input should be a valid integer, "
+            "unable to parse string as an integer [int_parsing]",
         ),
     ],
 )

@@ -250,7 +250,7 @@ def test_checks_come_in_the_order_of_the_contract() -> None:
 
 
 def test_generators_and_odd_names_are_accepted() -> None:
-    def generator(params: Params) -> Output:
+    def generator(params: Params) -> Output:  # type: ignore[misc]
         yield 1
 
     generator.__annotations__ = {"params": Params, "return": Output}
@@ -307,7 +307,8 @@ def test_the_decorator_and_its_module_share_a_name() -> None:
     module = importlib.import_module("perago.task")
     assert isinstance(module, types.ModuleType)
     assert perago.task is module.task
-    from perago.task import TaskDefinition, task as decorator
+    from perago.task import TaskDefinition
+    from perago.task import task as decorator
 
     assert decorator is perago.task
     assert TaskDefinition is perago.TaskDefinition

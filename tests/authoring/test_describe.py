@@ -37,7 +37,7 @@ def describe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         names.append(name)
         return describe_module(name)
 
-    # Two sources of one test may have the same size and second, which is all that cached byte code is checked by.
+    # Cached byte code is checked by size and second, which two sources of one test may share.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield describe_source
     for name in names:
@@ -75,7 +75,7 @@ def test_all_mistakes_of_a_declaration_are_found_at_once(describe: Any, tmp_path
     name="a/b",
     owner_email="",
     color="red",
-    workspace=WorkspaceSpec(prefix="../x", pre=[require_file("/etc"), require_glob("a", min_count=2, max_count=1)]),
+    workspace=WorkspaceSpec(prefix="../x", pre=[require_file("/"), require_glob("*", min_count=2, max_count=1)]),
     controls=TaskControls(
         retry=RetryPolicy(count=11, delay_seconds=-1),
         timeout={"response_seconds": -1},
@@ -122,29 +122,81 @@ def test_elsewhere_the_first_mistake_raises(describe: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "code", "message", "line", "hint"),
     [
-        ("import loguru_missing_here\n", "PERAGO-MODULE-IMPORT",
-         "ModuleNotFoundError: No module named 'loguru_missing_here'", 1, "install the package"),
-        ("\nimport lakefs.client\n", "PERAGO-MODULE-IMPORT", "ModuleNotFoundError: No module named 'lakefs'", 2,
-         "perago 0.6 installed lakefs"),
-        ("from opentelemetry import metrics\n", "PERAGO-MODULE-IMPORT",
-         "ModuleNotFoundError: No module named 'opentelemetry'", 1, "perago 0.6 installed opentelemetry-sdk"),
-        ("from conductor.client import x\n", "PERAGO-MODULE-IMPORT",
-         "ModuleNotFoundError: No module named 'conductor'", 1, "perago 0.6 installed conductor-python"),
-        ("import perago.workspace\n", "PERAGO-MODULE-IMPORT",
-         "ModuleNotFoundError: No module named 'perago.workspace'", 1, "belonged to the runtime of perago 0.6"),
+        (
+            "import loguru_missing_here\n",
+            "PERAGO-MODULE-IMPORT",
+            "ModuleNotFoundError: No module named 'loguru_missing_here'",
+            1,
+            "install the package",
+        ),
+        (
+            "\nimport lakefs.client\n",
+            "PERAGO-MODULE-IMPORT",
+            "ModuleNotFoundError: No module named 'lakefs'",
+            2,
+            "perago 0.6 installed lakefs",
+        ),
+        (
+            "from opentelemetry import metrics\n",
+            "PERAGO-MODULE-IMPORT",
+            "ModuleNotFoundError: No module named 'opentelemetry'",
+            1,
+            "perago 0.6 installed opentelemetry-sdk",
+        ),
+        (
+            "from conductor.client import x\n",
+            "PERAGO-MODULE-IMPORT",
+            "ModuleNotFoundError: No module named 'conductor'",
+            1,
+            "perago 0.6 installed conductor-python",
+        ),
+        (
+            "import perago.workspace\n",
+            "PERAGO-MODULE-IMPORT",
+            "ModuleNotFoundError: No module named 'perago.workspace'",
+            1,
+            "belonged to the runtime of perago 0.6",
+        ),
         ("def f(:\n", "PERAGO-MODULE-SYNTAX", "SyntaxError: invalid syntax", 1, None),
-        ("if True:\npass\n", "PERAGO-MODULE-SYNTAX", "IndentationError: expected an indented block after 'if' statement on line 1", 2, None),
+        (
+            "if True:\npass\n",
+            "PERAGO-MODULE-SYNTAX",
+            "IndentationError: expected an indented block after 'if' statement on line 1",
+            2,
+            None,
+        ),
         ("def f():\n    return {}['k']\nf()\n", "PERAGO-MODULE-IMPORT", "KeyError: 'k'", 2, None),
         ("raise RuntimeError\n", "PERAGO-MODULE-IMPORT", "RuntimeError", 1, None),
-        ("import sys\nsys.exit(3)\n", "PERAGO-MODULE-IMPORT", "the module ended Python while it was imported", 2, "__main__"),
-        ("import json\njson.loads('')\n", "PERAGO-MODULE-IMPORT",
-         "JSONDecodeError: Expecting value: line 1 column 1 (char 0)", 2, None),
-        (HEAD, "PERAGO-NO-TASK", "author_module does not declare a Perago task", None, "decorate one function"),
-        (HEAD + GOOD + GOOD, "PERAGO-MANY-TASKS",
-         f"author_module declares more than one Perago task, on lines {GOOD_LINE}, {GOOD_LINE + 3}", GOOD_LINE + 3,
-         "a module of its own"),
+        (
+            "import sys\nsys.exit(3)\n",
+            "PERAGO-MODULE-IMPORT",
+            "the module ended Python while it was imported",
+            2,
+            "__main__",
+        ),
+        (
+            "import json\njson.loads('')\n",
+            "PERAGO-MODULE-IMPORT",
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+            2,
+            None,
+        ),
+        (
+            HEAD,
+            "PERAGO-NO-TASK",
+            "author_module does not declare a Perago task",
+            None,
+            "decorate one function",
+        ),
+        (
+            HEAD + GOOD + GOOD,
+            "PERAGO-MANY-TASKS",
+            f"author_module declares more than one Perago task, on lines {GOOD_LINE}, {GOOD_LINE + 3}",
+            GOOD_LINE + 3,
+            "a module of its own",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_mistake_is_one_finding(
     describe: Any, tmp_path: Path, source: str, code: str, message: str, line: int | None, hint: str | None
 ) -> None:

@@ -189,7 +189,7 @@ def test_accepted_paths_stay_inside(path: str) -> None:
 
 
 def test_counts() -> None:
-    assert require_glob("a", min_count=None).min_count == 1  # type: ignore[arg-type]
+    assert require_glob("a", min_count=None).min_count == 1
     assert require_glob("a").max_count is None
     with pytest.raises(ValidationError, match="min_count must be <= max_count"):
         require_glob("a", min_count=3, max_count=2)
@@ -197,7 +197,7 @@ def test_counts() -> None:
         require_glob("a", min_count=-1)
     for kind in ("require_file", "require_dir"):
         with pytest.raises(ValidationError, match="does not accept count bounds"):
-            _WorkspaceGuardrail(kind=kind, path="a", min_count=1)  # type: ignore[arg-type]
+            _WorkspaceGuardrail(kind=kind, path="a", min_count=1)
     assert not hasattr(_WorkspaceGuardrail(kind="forbid_glob", path="a", other=1), "other")  # type: ignore[call-arg]
 
 
@@ -221,7 +221,7 @@ def test_guardrails_are_checked_in_order(tmp_path: Path) -> None:
         assert str(caught.value) == text
     with pytest.raises(PostGuardrailViolation):
         check_guardrails(tmp_path, [require_file("missing")], "post")
-    with pytest.raises(GuardrailViolation, match="^mid guardrail"):
+    with pytest.raises(GuardrailViolation, match=r"^mid guardrail"):
         check_guardrails(tmp_path, [require_file("missing")], "mid")
 
 

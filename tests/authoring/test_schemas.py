@@ -157,12 +157,12 @@ class Box(BaseModel, Generic[T]):
 
 @pytest.mark.parametrize(
     "field",
-    [Numbers, list[Numbers], Optional[Numbers], dict[str, Numbers], Box[Numbers], Annotated[Numbers, "x"]],
+    [Numbers, list[Numbers], Numbers | None, dict[str, Numbers], Box[Numbers], Annotated[Numbers, "x"]],
 )
 def test_root_models_are_refused_wherever_they_are(field: Any) -> None:
     model = type("Model", (BaseModel,), {"__annotations__": {"value": field}, "__module__": __name__})
     for declared in (definition(model), definition(Empty, model)):
-        with pytest.raises(TaskDefinitionError, match="RootModel.*ordinary BaseModel object models"):
+        with pytest.raises(TaskDefinitionError, match=r"RootModel.*ordinary BaseModel object models"):
             build_taskdef(declared)
     with pytest.raises(TaskDefinitionError, match="RootModel"):
         build_taskdef(definition(Numbers))
