@@ -43,7 +43,13 @@ def describe_module(module_target: str) -> dict[str, Any]:
         contract that need no Python are checked by whoever reads the description.
 
     """
-    return describe_and_load(module_target)[0]
+    from perago import _plugins
+
+    _plugins.suspend()
+    try:
+        return describe_and_load(module_target)[0]
+    finally:
+        _plugins.restore()
 
 
 def describe_and_load(module_target: str) -> tuple[dict[str, Any], TaskDefinition | None]:

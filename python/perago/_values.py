@@ -1,6 +1,6 @@
 """Parameters in, results out: validation and serialisation with the rules of the contract.
 
-What a result looks like in JSON is what the task's outputSchema says: see ``docs/adr/result-shape.md``.
+What a result looks like in JSON is what the task's outputSchema says: see ``docs/adr/0003-result-shape.md``.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_all_mistakes_of_a_declaration_are_found_at_once(describe: Any, tmp_path
     name="a/b",
     owner_email="",
     color="red",
-    workspace=WorkspaceSpec(prefix="../x", pre=[require_file("/"), require_glob("*", min_count=2, max_count=1)]),
+    workspace=WorkspaceSpec(prefix="../x", pre=[require_file("/"), require_glob("*", max_count=0)]),
     controls=TaskControls(
         retry=RetryPolicy(count=11, delay_seconds=-1),
         timeout={"response_seconds": -1},

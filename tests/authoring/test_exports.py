@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,16 @@ def test_every_failure_code_of_the_facade_is_in_the_catalogue() -> None:
     for code in ("body_raised", "params_invalid", "result_invalid", "result_not_json", "metrics_missing"):
         assert catalogue[code] is False
     assert catalogue["task_terminal"] is catalogue["pre_guardrail"] is True
+
+
+def test_describing_a_module_does_not_look_for_plugins(tmp_path: Path) -> None:
+    source = "from pydantic import BaseModel\nfrom perago import task\nclass M(BaseModel):\n    a: int\n"
+    source += "@task(name='t', owner_email='o@e')\ndef f(params: M) -> M:\n    return params\n"
+    (tmp_path / "described.py").write_text(source)
+    code = f"import sys; sys.path.append({str(tmp_path)!r})\n"
+    code += "from perago._describe import describe_module\n"
+    code += "assert describe_module('described')['task'], 'no description'\n"
+    code += "names = ('importlib.metadata', 'pydantic.plugin._loader', 'logging')\n"
+    code += "print([n for n in names if n in sys.modules])\n"
+    code += "from pydantic.plugin._loader import get_plugins, _plugins; print(get_plugins() is not None)\n"
+    assert run(code) == "[]\nTrue"
