@@ -110,7 +110,6 @@ def test_every_setting(tmp_path: Path) -> None:
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", "greater than zero"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc", "is not supported"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "is not supported"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:4318", "is not supported"),
         ("PERAGO_INSTANCE_ID", "a b", "letters"),
         ("PERAGO_POLL_TIMEOUT", "6s", "longer than 5s"),
         ("PERAGO_LEASE_POLICY", "loose", "lapse or strict"),

@@ -188,7 +188,7 @@ fn metrics_values<'py>(
     let Some(read) = read else { return Ok(None) };
     let milliseconds = |duration: Option<Duration>| duration.map(|duration| duration.as_millis() as u64);
     let values = PyDict::new(py);
-    values.set_item("endpoint", &read.endpoint)?;
+    values.set_item("endpoint", read.endpoint.expose())?;
     values.set_item("instance_id", read.instance_id.as_ref())?;
     values.set_item("compression", (read.compression == Some(Compression::Gzip)).then_some("gzip"))?;
     values.set_item("timeout_millis", milliseconds(read.timeout))?;

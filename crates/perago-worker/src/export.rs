@@ -72,7 +72,7 @@ pub fn resource(settings: &Settings, metrics: &MetricsSettings, state_directory:
 }
 
 fn options(metrics: &MetricsSettings, resource: Resource) -> ExporterOptions {
-    let mut options = ExporterOptions::new(&metrics.endpoint, resource);
+    let mut options = ExporterOptions::new(metrics.endpoint.expose(), resource);
     options.interval = metrics.export_interval.unwrap_or(options.interval);
     options.timeout = metrics.timeout.or(metrics.export_timeout).unwrap_or(options.timeout);
     options.gzip = metrics.compression == Some(Compression::Gzip);

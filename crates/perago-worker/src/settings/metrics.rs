@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use perago_conductor::Secret;
+use perago_contract::Finding;
 
 use super::environment::Environment;
 use super::error::SettingsError;
@@ -39,8 +40,8 @@ pub enum HistogramAggregation {
 /// Where metrics go and how they are marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsSettings {
-    /// Full URL of the OTLP/HTTP receiver.
-    pub endpoint: String,
+    /// Full URL of the OTLP/HTTP receiver; it may hold a password.
+    pub endpoint: Secret,
     /// Name of this instance, the label `perago_instance_id`.
     pub instance_id: Option<String>,
     /// Compression; `None` when no variable names one.
@@ -68,19 +69,14 @@ pub struct MetricsSettings {
 /// Reads the settings; `None` without an endpoint, and then the other variables are not looked at.
 ///
 /// # Errors
-/// Names the variable whose rule is broken, and the general endpoint variable in any case: it cannot be told whether
-/// a full URL or a base is meant.
+/// Names the variable whose rule is broken.
 pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, SettingsError> {
-    if environment.filled(GENERAL_ENDPOINT).is_some() {
-        return Err(SettingsError::unsupported(format!("{GENERAL_ENDPOINT} is not supported"))
-            .with_hint(format!("set {ENDPOINT} to the full URL of the receiver")));
-    }
     let Some(endpoint) = environment.filled(ENDPOINT) else {
         return Ok(None);
     };
     refuse_unsupported(environment)?;
     Ok(Some(MetricsSettings {
-        endpoint: endpoint.to_owned(),
+        endpoint: Secret::new(endpoint),
         instance_id: identity::name("PERAGO_INSTANCE_ID", environment)?,
         compression: compression(environment)?,
         timeout: milliseconds(first(environment, TIMEOUTS))?,
@@ -98,6 +94,17 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
             .filled("OTEL_SDK_DISABLED")
             .is_some_and(|value| value.eq_ignore_ascii_case("true")),
     }))
+}
+
+/// The endpoint of all signals is a base for other exporters of the environment; metrics have their own full URL.
+/// Whoever set only that one would wait for metrics in vain.
+pub fn warnings(environment: &Environment) -> Option<Finding> {
+    environment.filled(GENERAL_ENDPOINT)?;
+    if environment.filled(ENDPOINT).is_some() {
+        return None;
+    }
+    let finding = Finding::warning("PERAGO-CONFIG-UNUSED", format!("{GENERAL_ENDPOINT} is not used"));
+    Some(finding.with_hint(format!("set {ENDPOINT} to the full URL of the receiver to export metrics")))
 }
 
 // The variable of the metrics signal comes first, the one of all signals second.

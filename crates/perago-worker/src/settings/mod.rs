@@ -188,7 +188,7 @@ impl Settings {
             lakefs: errors.keep(lakefs::parse(environment), None),
             metrics: errors.keep(metrics::parse(environment), None),
             overrides: WorkerOverrides::new(environment),
-            warnings: table::unknown(environment),
+            warnings: table::unknown(environment).into_iter().chain(metrics::warnings(environment)).collect(),
             workspace_root,
         };
         errors.into_result(settings.with_address_warning())

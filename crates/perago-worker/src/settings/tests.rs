@@ -71,7 +71,6 @@ fn each_rule_names_its_variable() {
         ("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "30", "positive duration"),
         ("PERAGO_FAILURE_REASON_MAX_LENGTH", "many", "positive integer"),
         ("PERAGO_FAILURE_REASON_MAX_LENGTH", "0", "greater than zero"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:4318", "is not supported"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd", "gzip or none"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "gzip or none"),
         ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "10s", "positive integer"),
@@ -89,6 +88,16 @@ fn each_rule_names_its_variable() {
         let error = error_of(&[METRICS, (name, value)]);
         assert!(error.contains(name) && error.contains(keyword), "{name}={value}: {error}");
     }
+}
+
+#[test]
+fn the_endpoint_of_all_signals_is_left_to_others_with_a_word() {
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:4318");
+    let settings = load(&[general]).unwrap();
+    assert!(settings.metrics.is_none());
+    assert_eq!(settings.warnings[0].message, "OTEL_EXPORTER_OTLP_ENDPOINT is not used");
+    let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://host/v1/metrics");
+    assert!(load(&[general, own]).unwrap().warnings.is_empty());
 }
 
 #[test]
