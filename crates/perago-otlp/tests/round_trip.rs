@@ -1,0 +1,94 @@
+//! Encoded requests decode to the values that went in.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
+use perago_metrics::{Kind, Point, SeriesKey, Snapshot, Value};
+use perago_otlp::{Resource, WorkerIdentity, encode};
+use proptest::prelude::*;
+use prost::Message as _;
+
+const WORKER: WorkerIdentity<'_> = WorkerIdentity { instance: "i", host: "h", state_directory: "/s" };
+
+fn point() -> impl Strategy<Value = Point> {
+    let labels = proptest::collection::btree_map("[a-z]{1,4}", ".{1,8}", 0..4);
+    let histogram = (proptest::collection::vec(any::<u32>(), 3), 0.0..1e300_f64).prop_map(|(counts, sum)| {
+        Value::Histogram {
+            bounds: Arc::new([0.5, 2.0]),
+            counts: counts.into_iter().map(u64::from).collect(),
+            sum,
+        }
+    });
+    let gauge = any::<i64>().prop_map(|value| Value::Gauge(value as f64 / 3.0));
+    ("(app|runtime)\\.[a-z_]{1,6}(_seconds|_bytes)?", labels, prop_oneof![histogram, gauge]).prop_map(
+        |(name, labels, value)| {
+            let kind = if matches!(value, Value::Gauge(_)) { Kind::Gauge } else { Kind::Histogram };
+            let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+            Point { key: Arc::new(SeriesKey::new(kind, &name, labels)), value }
+        },
+    )
+}
+
+fn key(kind: Kind, name: &str, attributes: &[KeyValue]) -> Arc<SeriesKey> {
+    let label = |attribute: &KeyValue| match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(value)) => (attribute.key.as_str().into(), value.as_str().into()),
+        other => panic!("{other:?}"),
+    };
+    Arc::new(SeriesKey::new(kind, name, attributes.iter().map(label).collect()))
+}
+
+fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
+    let request = ExportMetricsServiceRequest::decode(bytes).unwrap();
+    let scope = &request.resource_metrics[0].scope_metrics[0];
+    let mut points = Vec::new();
+    for metric in &scope.metrics {
+        let unit = match &*metric.name {
+            name if name.starts_with("runtime.") && name.ends_with("_seconds") => "s",
+            name if name.starts_with("runtime.") && name.ends_with("_bytes") => "By",
+            _ => "",
+        };
+        assert_eq!(metric.unit, unit);
+        match metric.data.as_ref().unwrap() {
+            metric::Data::Histogram(histogram) => {
+                assert_eq!(histogram.aggregation_temporality, 2, "cumulative");
+                for point in &histogram.data_points {
+                    assert_eq!((point.time_unix_nano, point.start_time_unix_nano), (time, start));
+                    assert_eq!(point.count, point.bucket_counts.iter().sum::<u64>());
+                    points.push(Point {
+                        key: key(Kind::Histogram, &metric.name, &point.attributes),
+                        value: Value::Histogram {
+                            bounds: point.explicit_bounds.as_slice().into(),
+                            counts: point.bucket_counts.clone(),
+                            sum: point.sum.unwrap(),
+                        },
+                    });
+                }
+            }
+            metric::Data::Gauge(gauge) => {
+                for point in &gauge.data_points {
+                    assert_eq!(point.time_unix_nano, time);
+                    let Some(number_data_point::Value::AsDouble(value)) = point.value else {
+                        panic!("{point:?}")
+                    };
+                    points.push(Point {
+                        key: key(Kind::Gauge, &metric.name, &point.attributes),
+                        value: Value::Gauge(value),
+                    });
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    points
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_decodes_to_the_same(points in proptest::collection::vec(point(), 0..20)) {
+        let snapshot = Snapshot { start_unix_nanos: 5, time_unix_nanos: 9, points: points.clone(), ..Snapshot::default() };
+        let bytes = encode(snapshot, [], &Resource::new(WORKER, None, &[]));
+        prop_assert_eq!(decode(&bytes, 9, 5), points);
+    }
+}
