@@ -53,7 +53,7 @@ pub(crate) fn transform_schema<'py>(
 
 /// The TaskDef of a description as text, and the findings on it as JSON.
 ///
-/// Raises TaskDefinitionError with the first finding that is an error.
+/// Raises `TaskDefinitionError` with the first finding that is an error.
 #[pyfunction]
 #[pyo3(signature = (description, /), text_signature = "(description, /)")]
 pub(crate) fn task_definition<'py>(
