@@ -24,7 +24,7 @@ mod _native {
     use crate::executor::{AttemptAssignment, Channel};
 
     #[pymodule_export]
-    use crate::recorder::{Done, MetricRules, Recorder, Timer, open_recorder};
+    use crate::recorder::{ArenaStore, Done, MetricRules, Recorder, Timer, open_recorder};
 
     #[pymodule_export]
     use crate::settings::{

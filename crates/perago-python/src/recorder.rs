@@ -3,10 +3,12 @@
 mod cache;
 mod convert;
 mod rules;
+mod store;
 mod timer;
 mod warnings;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, RecorderOptions, Rules};
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -14,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pub(crate) use rules::MetricRules;
+pub(crate) use store::ArenaStore;
 pub(crate) use timer::{Done, Timer};
 
 use convert::{labels_argument, name_argument, number};
@@ -56,10 +59,10 @@ impl Recorder {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Timer> {
         let inner = &slf.get().inner;
-        match cache::with_series(inner, Kind::Histogram, name, labels, std::sync::Arc::clone) {
-            Some(series) => Ok(Timer::bound(slf.clone().unbind(), series)),
-            None => Timer::named(slf.clone().unbind(), name, labels),
-        }
+        cache::with_series(inner, Kind::Histogram, name, labels, Arc::clone).map_or_else(
+            || Timer::named(slf.clone().unbind(), name, labels),
+            |series| Ok(Timer::bound(slf.clone().unbind(), series)),
+        )
     }
 }
 
@@ -77,7 +80,7 @@ impl Recorder {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let number = number(value)?;
-        let record = |series: &std::sync::Arc<perago_metrics::Series>| self.inner.record(series, number);
+        let record = |series: &Arc<perago_metrics::Series>| self.inner.record(series, number);
         match cache::with_series(&self.inner, kind, name, labels, record) {
             Some(()) => Ok(()),
             None => self.record_unknown(kind, name, number, labels),
