@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Optional, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import VERSION as PYDANTIC_VERSION
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, RootModel, computed_field
 
 from perago import (
@@ -76,7 +77,18 @@ def definition(params: type[BaseModel], result: type[BaseModel] = Empty, **chang
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("task_demo_mix", "demo.mix"), ("task_demo_render", "demo.render")]
+    ("module", "name"),
+    [
+        ("task_demo_mix", "demo.mix"),
+        pytest.param(
+            "task_demo_render",
+            "demo.render",
+            marks=pytest.mark.skipif(
+                tuple(map(int, PYDANTIC_VERSION.split(".")[:2])) < (2, 14),
+                reason="pydantic before 2.14 gives Decimal a pattern, which the expected file lacks",
+            ),
+        ),
+    ],
 )
 @pytest.mark.filterwarnings("ignore:task demo.render")
 def test_examples_are_byte_for_byte_the_expected_files(
