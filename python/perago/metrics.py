@@ -1,7 +1,7 @@
 """Recording metrics from a task body.
 
-A body gets a `MetricRecorder` as its `metrics` parameter and uses its three methods. A worker passes the native
-recorder; a test passes an `InMemoryMetricRecorder`, which follows the same rules.
+A body gets a `MetricRecorder` as its `metrics` parameter and uses its three methods. A worker passes the
+native recorder; a test passes an `InMemoryMetricRecorder`, which follows the same rules.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class MetricTimer(Protocol):
 class MetricRecorder(ABC):
     """Records application metrics of one task; they are exported as `app.<name>` with the label `task_name`.
 
-    Content never fails a task: a name, value or label that cannot be exported is dropped, counted and warned about.
-    Only a call of the wrong shape raises `TypeError`.
+    Content never fails a task: a name, value or label that cannot be exported is dropped, counted and warned
+    about. Only a call of the wrong shape raises `TypeError`.
     """
 
     __slots__ = ()
@@ -72,6 +72,7 @@ class MetricRecorder(ABC):
             name: The name without `app.`; letters, digits and `_.-/`.
             value: A number, not negative.
             labels: Further labels, of few distinct values each.
+
         """
 
     @abstractmethod
@@ -82,15 +83,17 @@ class MetricRecorder(ABC):
             name: The name without `app.`; letters, digits and `_.-/`.
             value: A number.
             labels: Further labels, of few distinct values each.
+
         """
 
     @abstractmethod
     def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> MetricTimer:
-        """Return a context manager and decorator that adds elapsed seconds to the histogram of this very name.
+        """Return a context manager and decorator that adds seconds to the histogram of this very name.
 
         Args:
             name: The name without `app.`; nothing is appended to it.
             labels: Further labels, of few distinct values each.
+
         """
 
 
@@ -119,6 +122,7 @@ class InMemoryMetricRecorder(MetricRecorder):
         Args:
             task_name: The value of the label `task_name`.
             warnings: A list to which the fields of each warning are added.
+
         """
         self.histograms: list[RecordedMetricSample] = []
         """The samples of histograms and timers, in order."""

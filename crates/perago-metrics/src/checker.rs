@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::recorder::{check_name, plain_warning};
 use crate::rules::{Label, Rules};
 use crate::series::{Kind, SeriesKey};
-use crate::warning::{MetricWarning, Throttle, WarningSink};
+use crate::warning::{MetricWarning, Reason, Throttle, WarningSink};
 
 /// Says of each sample what an arena's recorder would make of it.
 pub struct Checker {
@@ -39,20 +39,24 @@ impl Checker {
     ) -> Option<SeriesKey> {
         let mut warnings = Vec::new();
         let key = self.rules.application_key(kind, name, labels, &mut warnings).and_then(|key| {
-            // The name's faults come before the value's, as where a series is found before it is recorded into.
-            check_name(&self.state().kinds, kind, key.name())?;
+            // As where a series is found before it is recorded into: a name is taken even if its first value is not.
+            self.take_name(&key)?;
             Rules::value_fault(kind, value).map_or(Ok(key), Err)
         });
         if let Err(reason) = &key {
             warnings.push(plain_warning(name, *reason));
         }
-        if let Ok(key) = &key {
-            self.state().kinds.insert(key.name().into(), kind);
-        }
         for warning in warnings {
             self.report(warning);
         }
         key.ok()
+    }
+
+    fn take_name(&self, key: &SeriesKey) -> Result<(), Reason> {
+        let kinds = &mut self.state().kinds;
+        check_name(kinds, key.kind(), key.name())?;
+        kinds.insert(key.name().into(), key.kind());
+        Ok(())
     }
 
     fn report(&self, warning: MetricWarning) {

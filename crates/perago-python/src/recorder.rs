@@ -99,12 +99,11 @@ impl Recorder {
     ) -> PyResult<()> {
         let text = name_argument(name)?;
         let labels = labels_argument(labels)?;
-        if let Some(series) = cache::find(&self.inner, kind, name, &text, labels.as_ref()) {
-            self.inner.record(&series, number);
-            return Ok(());
-        }
-        let labels = convert::labels(labels.as_ref())?;
-        if let Some(series) = self.inner.resolve(kind, &text, labels).series {
+        let series = match cache::find(&self.inner, kind, name, &text, labels.as_ref()) {
+            Some(found) => found,
+            None => self.inner.resolve(kind, &text, convert::labels(labels.as_ref())?).series.map(Arc::new),
+        };
+        if let Some(series) = series {
             self.inner.record(&series, number);
         }
         Ok(())

@@ -120,14 +120,15 @@ pub(super) fn with_series<T>(
     looked.ok().flatten()
 }
 
-/// The series of a call with plain strings, found by content and remembered by identity.
+/// The series of a call with plain strings, found by content and remembered by identity; `Some(None)` if its sample is
+/// dropped. None for anything but plain strings.
 pub(super) fn find(
     recorder: &Recorder,
     kind: Kind,
     name: &Bound<'_, PyAny>,
     text: &str,
     labels: Option<&Bound<'_, PyDict>>,
-) -> Option<Arc<Series>> {
+) -> Option<Option<Arc<Series>>> {
     let mut objects = vec![name.clone()];
     for (key, value) in labels.into_iter().flatten() {
         objects.extend([key, value]);
@@ -142,7 +143,7 @@ pub(super) fn find(
     let pairs: Vec<(&str, &str)> =
         strings.as_chunks::<2>().0.iter().map(|[key, value]| (*key, *value)).collect();
     let resolved = recorder.find(kind, text, &pairs);
-    let series = Arc::new(resolved.series?);
+    let Some(series) = resolved.series.map(Arc::new) else { return Some(None) };
     if resolved.is_clean
         && let Some(identity) = Identity::of(recorder, kind, name, labels.map(|labels| labels.as_any()))
         && identity.labels[..usize::from(identity.count)]
@@ -153,7 +154,7 @@ pub(super) fn find(
         let objects = objects.into_iter().map(Bound::unbind).collect();
         remember(Entry { identity, series: Arc::clone(&series), _objects: objects });
     }
-    Some(series)
+    Some(Some(series))
 }
 
 fn remember(entry: Entry) {
