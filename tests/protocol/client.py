@@ -81,7 +81,7 @@ class Conductor(Http):
         self.name = f"protocol-{uuid.uuid4().hex[:12]}"
 
     def define(self, *, steps: int = 1, workflow: dict[str, Any] | None = None, **definition: Any) -> None:
-        """Register a task definition, and a workflow of so many steps of it (`s0`, `s1`, …), both as `name`."""
+        """Register a task and a workflow of so many steps of it (`s0`, `s1`, …), both as `name`."""
         assert self.post("/metadata/taskdefs", [{"name": self.name, **definition}]).status == 200
         tasks = [{"name": self.name, "taskReferenceName": f"s{n}", "type": "SIMPLE"} for n in range(steps)]
         body = {"name": self.name, "version": 1, "schemaVersion": 2, "tasks": tasks, **(workflow or {})}
@@ -101,8 +101,13 @@ class Conductor(Http):
 
     def poll_now(self, count: int = 1, worker: str = "w1", domain: str = "", timeout: int = 0) -> Any:
         """Poll a batch."""
-        query = urllib.parse.urlencode({"count": count, "timeout": timeout, "workerid": worker, "domain": domain})
-        answer = self.get(f"/tasks/poll/batch/{self.name}?{query}")
+        given = {
+            "count": count,
+            "timeout": timeout,
+            "workerid": worker,
+            **({"domain": domain} if domain else {}),
+        }
+        answer = self.get(f"/tasks/poll/batch/{self.name}?{urllib.parse.urlencode(given)}")
         assert answer.status == 200, answer.text
         return answer.json
 

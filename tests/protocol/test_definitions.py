@@ -85,7 +85,10 @@ def test_workflow_definitions(conductor: Conductor) -> None:
     task = {"name": conductor.name, "taskReferenceName": "a", "type": "SIMPLE"}
     body = {"name": conductor.name, "version": 1, "tasks": [task]}
     path = f"/metadata/workflow/{conductor.name}"
-    assert conductor.get(path).json["message"] == f"No such workflow found by name: {conductor.name}, version: null"
+    assert (
+        conductor.get(path).json["message"]
+        == f"No such workflow found by name: {conductor.name}, version: null"
+    )
     assert conductor.post("/metadata/workflow", body).status == 200
     again = conductor.post("/metadata/workflow", body)
     assert (again.status, again.json["message"]) == (409, f"Workflow with {conductor.name}.1 already exists!")

@@ -1,4 +1,4 @@
-"""What the embedded services do beyond the protocol: keys, clear refusals, timeouts that fire by themselves."""
+"""What the embedded services do beyond the protocol: keys, clear refusals, timeouts without being asked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ def embedded(embedded_url: str) -> Conductor:
 
 @pytest.mark.parametrize("kind", ["FORK_JOIN", "SWITCH", "DO_WHILE", "HTTP", "SUB_WORKFLOW", "WAIT"])
 def test_other_task_types_are_501(embedded: Conductor, kind: str) -> None:
-    definition = {"name": embedded.name, "version": 1, "tasks": [{"name": "x", "taskReferenceName": "a", "type": kind}]}
+    definition = {
+        "name": embedded.name,
+        "version": 1,
+        "tasks": [{"name": "x", "taskReferenceName": "a", "type": kind}],
+    }
     for answer in (
         embedded.post("/metadata/workflow", definition),
         embedded.put("/metadata/workflow", [definition]),
@@ -33,7 +37,12 @@ def test_other_task_types_are_501(embedded: Conductor, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/workflow/x/restart"), ("GET", "/tasks/search"), ("POST", "/event"), ("POST", "/workflow/execute/x/1")],
+    [
+        ("POST", "/workflow/x/restart"),
+        ("GET", "/tasks/search/v2"),
+        ("POST", "/event"),
+        ("POST", "/workflow/execute/x/1"),
+    ],
 )
 def test_unknown_routes_are_501(embedded: Conductor, method: str, path: str) -> None:
     answer = embedded.request(method, path, {} if method == "POST" else None)
@@ -67,12 +76,13 @@ def test_health_and_version(embedded_url: str) -> None:
     assert base.get("/api/version").text == "3.32.3"
 
 
-class TestKeys:
-    @pytest.fixture(scope="class")
-    def guarded(self) -> Any:
-        with embedded_server("--api-key", "the-id:the-secret", "--token-life", "0.5") as url:
-            yield Http(url)
+@pytest.fixture(scope="module")
+def guarded() -> Any:
+    with embedded_server("--api-key", "the-id:the-secret", "--token-life", "0.5") as url:
+        yield Http(url)
 
+
+class TestKeys:
     def test_nothing_but_health_without_a_key(self, guarded: Http) -> None:
         assert guarded.get("/health").status == 200
         for path in ("/api/metadata/taskdefs", "/api/v1/query?query=a"):

@@ -66,7 +66,9 @@ def test_a_long_poll_wakes_when_a_task_comes(conductor: Conductor) -> None:
     conductor.define()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(conductor.poll_now, 1, timeout=5000)
-        conductor.until(lambda: conductor.get(f"/tasks/queue/polldata?taskType={conductor.name}").json or waiting.done())
+        if conductor.kind == "embedded":
+            # The real server notes a poll only when it ends; there the poll may also begin after the start.
+            conductor.until(lambda: conductor.get(f"/tasks/queue/polldata?taskType={conductor.name}").json)
         began = time.monotonic()
         conductor.start()
         assert len(waiting.result()) == 1
@@ -98,6 +100,10 @@ def test_domains_are_queues_of_their_own(conductor: Conductor) -> None:
     conductor.start(taskToDomain={conductor.name: "d1"})
     assert conductor.poll_now() == []
     assert conductor.poll_now(domain="d2") == []
+    conductor.start()
+    # An empty domain is a domain too: a client must leave the parameter out.
+    assert conductor.get(f"/tasks/poll/batch/{conductor.name}?timeout=0&domain=").json == []
+    assert "domain" not in conductor.poll()
     task = conductor.poll(domain="d1")
     assert task["domain"] == "d1"
 

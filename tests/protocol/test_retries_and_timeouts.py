@@ -75,7 +75,8 @@ def test_the_response_timeout_retries_whatever_the_policy(conductor: Conductor, 
     lost = shown["tasks"][0]
     assert lost["status"] == "TIMED_OUT"
     assert lost["reasonForIncompletion"] == (
-        f"responseTimeout: 1 exceeded for the taskId: {first['taskId']} with Task Definition: {conductor.name}"
+        f"responseTimeout: 1 exceeded for the taskId: {first['taskId']} "
+        f"with Task Definition: {conductor.name}"
     )
     conductor.poll()
     ended = conductor.decided(run, lambda run: run["status"] != "RUNNING")
@@ -100,7 +101,9 @@ def test_beats_keep_a_lease(conductor: Conductor) -> None:
 
 
 @pytest.mark.parametrize(("policy", "attempts"), [("TIME_OUT_WF", 1), ("RETRY", 2)])
-def test_the_run_timeout_of_a_task_follows_its_policy(conductor: Conductor, policy: str, attempts: int) -> None:
+def test_the_run_timeout_of_a_task_follows_its_policy(
+    conductor: Conductor, policy: str, attempts: int
+) -> None:
     conductor.define(
         retryCount=1, retryDelaySeconds=0, timeoutSeconds=1, responseTimeoutSeconds=1, timeoutPolicy=policy
     )

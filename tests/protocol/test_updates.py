@@ -10,12 +10,21 @@ def test_an_update_replaces_whole_fields(conductor: Conductor) -> None:
     conductor.start()
     task = conductor.poll("w1")
     part = conductor.update(
-        task, "IN_PROGRESS", outputData={"part": 1}, workerId="w2", reasonForIncompletion="wait", callbackAfterSeconds=0
+        task,
+        "IN_PROGRESS",
+        outputData={"part": 1},
+        workerId="w2",
+        reasonForIncompletion="wait",
+        callbackAfterSeconds=0,
     )
     assert (part.status, part.text) == (200, task["taskId"])
     again = conductor.poll("w3")
     assert (again["taskId"], again["retryCount"], again["pollCount"]) == (task["taskId"], 0, 2)
-    assert (again["outputData"], again["workerId"], again["reasonForIncompletion"]) == ({"part": 1}, "w3", "wait")
+    assert (again["outputData"], again["workerId"], again["reasonForIncompletion"]) == (
+        {"part": 1},
+        "w3",
+        "wait",
+    )
     assert again["startTime"] == task["startTime"]
     conductor.update(again, "COMPLETED")
     done = conductor.task(task)
@@ -35,7 +44,9 @@ def test_in_progress_gives_the_claim_back_after_its_delay(conductor: Conductor) 
     assert conductor.poll()["taskId"] == task["taskId"]
 
 
-@pytest.mark.parametrize(("status", "workflow"), [("FAILED_WITH_TERMINAL_ERROR", "FAILED"), ("CANCELED", "TERMINATED")])
+@pytest.mark.parametrize(
+    ("status", "workflow"), [("FAILED_WITH_TERMINAL_ERROR", "FAILED"), ("CANCELED", "TERMINATED")]
+)
 def test_final_failures_end_the_run(conductor: Conductor, status: str, workflow: str) -> None:
     conductor.define(retryCount=3)
     run = conductor.start()
@@ -168,7 +179,9 @@ def test_logs(conductor: Conductor) -> None:
     path = f"/tasks/{task['taskId']}/log"
     assert conductor.get(path).status == 204
     assert conductor.post(path, b'"raw"', Content_Type="text/plain").status == 200
-    conductor.update(task, "COMPLETED", logs=[{"log": "late", "createdTime": 5, "taskId": "other"}, {"log": "none"}])
+    conductor.update(
+        task, "COMPLETED", logs=[{"log": "late", "createdTime": 5, "taskId": "other"}, {"log": "none"}]
+    )
     lines = conductor.get(path).json
     assert [(line["log"], line["createdTime"]) for line in lines[:2]] == [("none", 0), ("late", 5)]
     assert lines[2]["log"] == '"raw"'
@@ -180,7 +193,12 @@ def test_logs(conductor: Conductor) -> None:
 def test_payloads_beyond_the_limits(conductor: Conductor) -> None:
     tasks = [
         {"name": conductor.name, "taskReferenceName": "a", "type": "SIMPLE"},
-        {"name": conductor.name, "taskReferenceName": "b", "type": "SIMPLE", "inputParameters": {"all": "${a.output.v}"}},
+        {
+            "name": conductor.name,
+            "taskReferenceName": "b",
+            "type": "SIMPLE",
+            "inputParameters": {"all": "${a.output.v}"},
+        },
     ]
     conductor.define(workflow={"tasks": tasks})
     conductor.start()

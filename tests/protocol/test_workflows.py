@@ -9,10 +9,13 @@ def test_a_run_of_two_steps_passes_values_on(conductor: Conductor) -> None:
     first = {"name": conductor.name, "taskReferenceName": "a", "type": "SIMPLE",
              "inputParameters": {"x": "${workflow.input.x}"}}  # fmt: skip
     inputs = {
-        "object": "${a.output.o}", "item": "${a.output.l[1]}", "key": "${a.output.l[0].k}", "last": "${a.output.l[-1]}",
-        "text": "v=${a.output.n} and ${a.output.missing}!", "map": "x${a.output.o}", "missing": "${a.output.nope}",
+        "object": "${a.output.o}", "item": "${a.output.l[1]}", "key": "${a.output.l[0].k}",
+        "last": "${a.output.l[-1]}",
+        "text": "v=${a.output.n} and ${a.output.missing}!", "map": "x${a.output.o}",
+        "missing": "${a.output.nope}",
         "nested": {"q": ["${workflow.input.x}", 1]}, "null": None, "run": "${workflow.workflowId}",
-        "status": "${a.status}", "task": "${a.taskId}", "type": "${workflow.workflowType}", "whole": "${workflow.input}",
+        "status": "${a.status}", "task": "${a.taskId}", "type": "${workflow.workflowType}",
+        "whole": "${workflow.input}",
         "version": "${workflow.version}", "beyond": "${a.output.l[9]}", "quoted": "${a.output['o']}",
         "escaped": "$${x.y}", "boolean": "b${a.output.t}", "list": "l${a.output.l}", "big": "${a.output.big}",
     }  # fmt: skip
@@ -29,7 +32,8 @@ def test_a_run_of_two_steps_passes_values_on(conductor: Conductor) -> None:
         "object": {"p": 1, "q": "s", "r": None}, "item": 2.5, "key": "v", "last": 2.5,
         "text": "v=7 and null!", "map": "x{p=1, q=s, r=null}", "missing": None,
         "nested": {"q": [{"deep": [1]}, 1]}, "null": None, "run": run,
-        "status": "COMPLETED", "task": task_a["taskId"], "type": conductor.name, "whole": {"x": {"deep": [1]}},
+        "status": "COMPLETED", "task": task_a["taskId"], "type": conductor.name,
+        "whole": {"x": {"deep": [1]}},
         "version": 1, "beyond": None, "quoted": {"p": 1, "q": "s", "r": None},
         "escaped": "${x.y}", "boolean": "btrue", "list": "l[{k=v}, 2.5]", "big": 2**70,
     }  # fmt: skip
@@ -46,7 +50,8 @@ def test_without_output_parameters_the_last_output_is_the_runs(conductor: Conduc
     conductor.update(conductor.poll(), "COMPLETED", outputData={"a": None, "b": {"c": [1, None]}})
     status = conductor.get(f"/workflow/{run}/status?includeOutput=true&includeVariables=true").json
     assert status == {
-        "workflowId": run, "output": {"a": None, "b": {"c": [1, None]}}, "variables": {}, "status": "COMPLETED",
+        "workflowId": run, "output": {"a": None, "b": {"c": [1, None]}}, "variables": {},
+        "status": "COMPLETED",
     }  # fmt: skip
     assert conductor.get(f"/workflow/{run}/status").json == {"workflowId": run, "status": "COMPLETED"}
     assert conductor.get(f"/workflow/{run}?includeTasks=false").json["tasks"] == []
@@ -54,12 +59,18 @@ def test_without_output_parameters_the_last_output_is_the_runs(conductor: Conduc
 
 def test_both_forms_of_start_answer_plain_text(conductor: Conductor) -> None:
     conductor.define()
-    by_name = conductor.post(f"/workflow/{conductor.name}?correlationId=c1&priority=7", {"x": 1}, Accept="application/json")
+    by_name = conductor.post(
+        f"/workflow/{conductor.name}?correlationId=c1&priority=7", {"x": 1}, Accept="application/json"
+    )
     assert by_name.content_type.replace(" ", "").lower() == "text/plain;charset=utf-8"
     shown = conductor.run(by_name.text)
     assert (shown["input"], shown["correlationId"], shown["priority"]) == ({"x": 1}, "c1", 7)
     assert conductor.get(f"/workflow/running/{conductor.name}?version=1").json == [by_name.text]
-    inline = {"name": "inline", "version": 1, "tasks": [{"name": conductor.name, "taskReferenceName": "a", "type": "SIMPLE"}]}
+    inline = {
+        "name": "inline",
+        "version": 1,
+        "tasks": [{"name": conductor.name, "taskReferenceName": "a", "type": "SIMPLE"}],
+    }
     run = conductor.start(workflowDef=inline)
     assert conductor.run(run)["workflowName"] == "inline"
     missing = conductor.post("/workflow", {"name": conductor.name + "-no"})

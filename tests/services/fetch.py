@@ -1,4 +1,4 @@
-"""Fetches the real servers: Conductor with Maven, VictoriaMetrics with apt, both through the machine's own mirrors."""
+"""Fetches the real servers: Conductor with Maven, VictoriaMetrics with apt, from the machine's mirrors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def victoria_metrics_binary() -> Path:
         return binary
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise ServiceUnavailable(f"VictoriaMetrics comes as a Debian package, and `{tool}` is not installed")
+            raise ServiceUnavailable(
+                f"VictoriaMetrics comes as a Debian package, and `{tool}` is not installed"
+            )
     SERVICES_FOLDER.mkdir(exist_ok=True)
     package = _download_debian_package(SERVICES_FOLDER / "apt")
     unpacked = SERVICES_FOLDER / f"victoria-metrics.{os.getpid()}"
@@ -130,11 +132,16 @@ def _debian_source(suite: str) -> str:
     release = _os_release()
     codename = release.get("VERSION_CODENAME", "")
     if release.get("ID") != "debian" or not codename:
-        raise ServiceUnavailable("VictoriaMetrics is taken from Debian's archive, and this machine is not Debian")
+        raise ServiceUnavailable(
+            "VictoriaMetrics is taken from Debian's archive, and this machine is not Debian"
+        )
     for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text()):
             fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.+)$", stanza, flags=re.MULTILINE))
-            if codename in fields.get("Suites", "").split() and "main" in fields.get("Components", "").split():
+            if (
+                codename in fields.get("Suites", "").split()
+                and "main" in fields.get("Components", "").split()
+            ):
                 signed = f"Signed-By: {fields['Signed-By']}\n" if "Signed-By" in fields else ""
                 return f"Types: deb\nURIs: {fields['URIs']}\nSuites: {suite}\nComponents: main\n{signed}"
     entry = re.compile(rf"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+{codename}\s+.*\bmain\b", flags=re.MULTILINE)

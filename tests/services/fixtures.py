@@ -47,7 +47,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say which servers were left out."""
     count = config.stash.get(_LEFT_OUT, 0)
     if count:
-        terminalreporter.write_line(f"real Conductor: NOT RUN ({count} tests; PERAGO_TEST_SERVICES=1 runs them)")
+        terminalreporter.write_line(
+            f"real Conductor: NOT RUN ({count} tests; PERAGO_TEST_SERVICES=1 runs them)"
+        )
 
 
 _LEFT_OUT = pytest.StashKey[int]()
@@ -88,7 +90,7 @@ def embedded_url() -> Iterator[str]:
         yield url
 
 
-class embedded_server:  # noqa: N801 - used like a function
+class embedded_server:
     """Start `perago dev` with further arguments; a context manager that yields its base URL."""
 
     def __init__(self, *arguments: str) -> None:
@@ -97,7 +99,9 @@ class embedded_server:  # noqa: N801 - used like a function
         self.command = [*base, "--listen", "127.0.0.1:0", *arguments]
 
     def __enter__(self) -> str:
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith(ANNOUNCEMENT):

@@ -1,4 +1,4 @@
-"""Starts the real servers on free ports with their data in a folder, waits for readiness, stops them reliably."""
+"""Starts the real servers on free ports with data in a folder, waits for readiness, stops them reliably."""
 
 from __future__ import annotations
 
@@ -43,10 +43,14 @@ class Service:
         deadline = time.monotonic() + READY_SECONDS
         while not _answers(health_url):
             if self.process.poll() is not None:
-                raise ServiceUnavailable(f"{self.name} ended with exit code {self.process.returncode}:\n{self.tail()}")
+                raise ServiceUnavailable(
+                    f"{self.name} ended with exit code {self.process.returncode}:\n{self.tail()}"
+                )
             if time.monotonic() > deadline:
                 self.stop()
-                raise ServiceUnavailable(f"{self.name} was not ready after {READY_SECONDS:.0f} s:\n{self.tail()}")
+                raise ServiceUnavailable(
+                    f"{self.name} was not ready after {READY_SECONDS:.0f} s:\n{self.tail()}"
+                )
             time.sleep(POLL_SECONDS)
 
     def tail(self) -> str:
@@ -55,7 +59,7 @@ class Service:
 
 
 def start_conductor(folder: Path, port: int = 0) -> Service:
-    """Start the real Conductor with sqlite under `folder`; returns before it is ready (`conductor_health`)."""
+    """Start the real Conductor with sqlite under `folder`; it is ready when `conductor_health` answers."""
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     command = [
@@ -107,7 +111,12 @@ def _start(name: str, command: list[str], folder: Path, port: int) -> Service:
     log = folder / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     return Service(name, f"http://127.0.0.1:{port}", process, log)
 

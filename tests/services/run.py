@@ -1,9 +1,9 @@
 """Command line over the real services.
 
-    python tests/services/run.py -- CMD …      start both, run CMD with their URLs in the environment, stop both
-    python tests/services/run.py fetch         only download them
-    python tests/services/run.py keep --folder DIR --conductor-port N --victoria-metrics-port N
-                                               start both, stay until SIGTERM or SIGINT, print their URLs
+python tests/services/run.py -- CMD …      start both, run CMD with their URLs in the environment, stop both
+python tests/services/run.py fetch         only download them
+python tests/services/run.py keep --folder DIR --conductor-port N --victoria-metrics-port N
+                                           start both, stay until SIGTERM or SIGINT, print their URLs
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from services.processes import (
 
 
 @contextlib.contextmanager
-def running(folder: Path, conductor_port: int = 0, victoria_metrics_port: int = 0) -> Iterator[dict[str, str]]:
+def running(
+    folder: Path, conductor_port: int = 0, victoria_metrics_port: int = 0
+) -> Iterator[dict[str, str]]:
     """Run both real servers with data under `folder`; yield the environment variables that name them."""
     with contextlib.ExitStack() as stack:
         conductor = start_conductor(folder / "conductor", conductor_port)
@@ -65,7 +67,9 @@ def main(arguments: list[str]) -> int:
             print(conductor_jar(), find_java(), victoria_metrics_binary(), sep="\n")
             return 0
         with contextlib.ExitStack() as stack:
-            folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="services-")))
+            folder = options.folder or Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="services-"))
+            )
             urls = stack.enter_context(running(folder, options.conductor_port, options.victoria_metrics_port))
             if options.action == "keep":
                 print(*(f"{name}={url}" for name, url in urls.items()), sep="\n", flush=True)

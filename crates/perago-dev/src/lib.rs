@@ -21,3 +21,4 @@ mod telemetry;
 pub use access::ApiKey;
 pub use engine::Retention;
 pub use server::{DevError, DevHandle, DevOptions, DevServer};
+pub use telemetry::MetricSeries;

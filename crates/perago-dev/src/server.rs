@@ -12,7 +12,7 @@ use crate::access::{Access, ApiKey};
 use crate::engine::{Engine, Retention};
 use crate::http;
 use crate::shared::Shared;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{MetricSeries, Telemetry};
 
 /// How long a shutdown waits for requests in flight: a little more than the longest poll.
 const SHUTDOWN_WAIT: Duration = Duration::from_millis(5_500);
@@ -84,6 +84,7 @@ pub struct DevServer;
 #[derive(Debug)]
 pub struct DevHandle {
     address: SocketAddr,
+    shared: Shared,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     timers: JoinHandle<()>,
@@ -104,7 +105,7 @@ impl DevServer {
         let shared = Shared::new(engine, Telemetry::default(), options.api_key.map(Access::new));
         let timers = tokio::spawn(shared.clone().run_timers());
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = http::router(shared);
+        let service = http::router(shared.clone());
         let serving = tokio::spawn(async move {
             let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
                 // Small replies must not wait for the delayed acknowledgement of the ones before.
@@ -118,7 +119,7 @@ impl DevServer {
             };
             let _ = axum::serve(listener, service).with_graceful_shutdown(until).await;
         });
-        Ok(DevHandle { address, stop, serving, timers })
+        Ok(DevHandle { address, shared, stop, serving, timers })
     }
 }
 
@@ -145,6 +146,11 @@ impl DevHandle {
     /// Where OTLP exporters push metrics.
     pub fn otlp_url(&self) -> String {
         format!("{}/opentelemetry/v1/metrics", self.base_url())
+    }
+
+    /// Every series that was ever pushed with its last value; a series that has ended keeps it.
+    pub fn metric_series(&self) -> Vec<MetricSeries> {
+        self.shared.telemetry().last_values()
     }
 
     /// Stops accepting, lets requests in flight end (at most 5.5 s), then stops.

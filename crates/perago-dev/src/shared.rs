@@ -1,6 +1,7 @@
 //! What all handlers share: the engine behind a lock that is never held over an await, and its waiters.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,6 +25,12 @@ struct State {
     waiters: Mutex<HashMap<QueueName, Arc<Notify>>>,
     timer: Notify,
     timer_due: AtomicI64,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! Failures of the engine, in the shape and with the status codes of the Conductor server.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 /// One violated rule of a definition, as the server's bean validation reports it.
@@ -17,7 +19,7 @@ pub struct Violation {
 
 impl Violation {
     /// A rule over one field with its value.
-    pub fn of_field(path: impl Into<String>, message: impl Into<String>, value: impl ToString) -> Self {
+    pub fn of_field(path: impl Into<String>, message: impl Into<String>, value: impl Display) -> Self {
         Self { path: path.into(), message: message.into(), invalid_value: Some(value.to_string()) }
     }
 

@@ -83,7 +83,7 @@ impl Engine {
             workflow: id,
             step,
             status: TaskStatus::Scheduled,
-            external_input: input.len() > EXTERNAL_PAYLOAD_BYTES,
+            external_input: input.byte_length() > EXTERNAL_PAYLOAD_BYTES,
             input,
             output: Raw::empty_object(),
             retry_count: 0,
@@ -95,7 +95,7 @@ impl Engine {
             end_time: 0,
             update_time: 0,
             start_delay_seconds: delay,
-            retried_task: None,
+            replaces: None,
             retried: false,
             executed: false,
             reason: None,
@@ -113,14 +113,14 @@ impl Engine {
 
     fn schedule(&mut self, mut task: Task, due: i64, now: i64) {
         let id = task.id;
-        let oversized = task.input.len() > MAXIMUM_PAYLOAD_BYTES;
+        let oversized = task.input.byte_length() > MAXIMUM_PAYLOAD_BYTES;
         let Some(workflow) = self.workflows.get_mut(&task.workflow) else { return };
         workflow.tasks.push(id);
         workflow.update_time = now;
         task.sequence = workflow.tasks.len() as i64;
         if oversized {
             task.status = TaskStatus::FailedWithTerminalError;
-            task.reason = Some(payload_reason(task.input.len()));
+            task.reason = Some(payload_reason(task.input.byte_length()));
             task.end_time = now;
         }
         self.tasks.insert(id, task);
@@ -198,7 +198,7 @@ impl Engine {
             end_time: 0,
             update_time: now,
             start_delay_seconds: delay_seconds,
-            retried_task: Some(failed),
+            replaces: Some(failed),
             retried: false,
             executed: false,
             reason: earlier.reason.clone(),
@@ -225,7 +225,7 @@ impl Engine {
             self.rendered(workflow, &plan.output_template)
         };
         let attempts = workflow.tasks.clone();
-        let mut weight = 512 + workflow.input.len() + output.len();
+        let mut weight = 512 + workflow.input.byte_length() + output.byte_length();
         for task in attempts {
             if !self.tasks[&task].status.is_terminal() {
                 self.withdraw(task);

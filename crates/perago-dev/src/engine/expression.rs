@@ -104,7 +104,7 @@ fn expression(piece: &str) -> Option<&str> {
 pub(super) fn for_each_expression(template: &Value, visit: &mut impl FnMut(&str)) {
     match template {
         Value::String(text) if text.contains("${") => {
-            pieces(text).into_iter().filter_map(expression).for_each(visit)
+            pieces(text).into_iter().filter_map(expression).for_each(visit);
         }
         Value::Array(values) => values.iter().for_each(|value| for_each_expression(value, visit)),
         Value::Object(members) => members.values().for_each(|value| for_each_expression(value, visit)),

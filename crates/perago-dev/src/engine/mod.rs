@@ -216,7 +216,7 @@ impl Engine {
     }
 }
 
-/// SplitMix64: enough for identifiers and jitter, and reproducible.
+/// `SplitMix64`: enough for identifiers and jitter, and reproducible.
 struct Random(u64);
 
 impl Random {

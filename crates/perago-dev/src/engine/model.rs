@@ -171,6 +171,7 @@ pub(super) struct Workflow {
 
 /// One attempt of a step.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about an attempt")]
 pub(super) struct Task {
     /// Identifier, new for each attempt.
     pub id: Uuid,
@@ -203,7 +204,7 @@ pub(super) struct Task {
     /// Seconds that a retry waits.
     pub start_delay_seconds: i64,
     /// The attempt that this one replaces.
-    pub retried_task: Option<Uuid>,
+    pub replaces: Option<Uuid>,
     /// Whether another attempt replaces this one.
     pub retried: bool,
     /// Whether the run has taken note of the end.
@@ -233,6 +234,6 @@ pub(super) struct Task {
 impl Task {
     /// Approximate bytes held.
     pub(super) fn weight(&self) -> usize {
-        512 + self.input.len() + self.output.len() + self.log_bytes
+        512 + self.input.byte_length() + self.output.byte_length() + self.log_bytes
     }
 }

@@ -46,15 +46,15 @@ struct Queue {
 /// All queues and timers.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    queues: BTreeMap<QueueName, Queue>,
+    by_name: BTreeMap<QueueName, Queue>,
     timers: BTreeSet<(i64, Timer)>,
     arrivals: u64,
     woken: BTreeSet<QueueName>,
 }
 
-/// Returns the name of the queue of a task type in a domain.
+/// Returns the name of the queue of a task type in a domain; an empty domain is a domain, as on the server.
 pub fn queue_name(task_type: &str, domain: Option<&str>) -> QueueName {
-    match domain.filter(|domain| !domain.is_empty()) {
+    match domain {
         Some(domain) => format!("{domain}:{task_type}").into(),
         None => task_type.into(),
     }
@@ -70,7 +70,7 @@ impl Queues {
         due: i64,
         now: i64,
     ) -> Placement {
-        let entry = self.queues.entry(queue.clone()).or_default();
+        let entry = self.by_name.entry(queue.clone()).or_default();
         if due > now {
             entry.delayed += 1;
             self.timers.insert((due, Timer::Deliver(task)));
@@ -84,7 +84,7 @@ impl Queues {
 
     /// Takes a task out, wherever it is.
     pub(super) fn remove(&mut self, queue: &QueueName, priority: u8, task: Uuid, placement: Placement) {
-        let Some(entry) = self.queues.get_mut(queue) else { return };
+        let Some(entry) = self.by_name.get_mut(queue) else { return };
         match placement {
             Placement::Nowhere => {}
             Placement::Ready { order } => {
@@ -99,24 +99,24 @@ impl Queues {
 
     /// Notes that the timer of a delayed task has fired.
     pub(super) fn delivered(&mut self, queue: &QueueName) {
-        if let Some(entry) = self.queues.get_mut(queue) {
+        if let Some(entry) = self.by_name.get_mut(queue) {
             entry.delayed = entry.delayed.saturating_sub(1);
         }
     }
 
     /// Returns the first task that may be polled, without taking it.
     pub(super) fn first(&self, queue: &str) -> Option<Uuid> {
-        self.queues.get(queue)?.ready.first().map(|(_, _, task)| *task)
+        self.by_name.get(queue)?.ready.first().map(|(_, _, task)| *task)
     }
 
     /// Returns how many tasks wait, delayed ones included.
     pub(super) fn size(&self, queue: &str) -> usize {
-        self.queues.get(queue).map_or(0, |queue| queue.ready.len() + queue.delayed)
+        self.by_name.get(queue).map_or(0, |queue| queue.ready.len() + queue.delayed)
     }
 
     /// Returns every known queue with its size.
     pub(super) fn sizes(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.queues.iter().map(|(name, queue)| (&**name, queue.ready.len() + queue.delayed))
+        self.by_name.iter().map(|(name, queue)| (&**name, queue.ready.len() + queue.delayed))
     }
 
     /// Sets a timer.

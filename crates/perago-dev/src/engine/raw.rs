@@ -37,7 +37,7 @@ impl Raw {
     }
 
     /// Returns the text's length in bytes.
-    pub fn len(&self) -> usize {
+    pub fn byte_length(&self) -> usize {
         self.0.get().len()
     }
 }

@@ -125,11 +125,11 @@ impl Engine {
         task.reason = update.reason_for_incompletion;
         task.worker_id = update.worker_id;
         task.callback_after_seconds = update.callback_after_seconds.max(0);
-        task.external_output = output.len() > EXTERNAL_PAYLOAD_BYTES;
+        task.external_output = output.byte_length() > EXTERNAL_PAYLOAD_BYTES;
         task.update_time = now;
-        if output.len() > MAXIMUM_PAYLOAD_BYTES {
+        if output.byte_length() > MAXIMUM_PAYLOAD_BYTES {
             task.status = TaskStatus::FailedWithTerminalError;
-            task.reason = Some(payload_reason(output.len()));
+            task.reason = Some(payload_reason(output.byte_length()));
             task.output = Raw::empty_object();
             task.external_output = false;
         } else {

@@ -12,6 +12,7 @@ use super::{Engine, Raw};
 /// A task attempt.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "fields of the wire format")]
 pub struct TaskView<'a> {
     task_type: &'a str,
     status: TaskStatus,
@@ -180,7 +181,7 @@ impl Engine {
             end_time: task.end_time,
             update_time: task.update_time,
             start_delay_in_seconds: task.start_delay_seconds,
-            retried_task_id: task.retried_task,
+            retried_task_id: task.replaces,
             retried: task.retried,
             executed: task.executed,
             callback_from_worker: true,

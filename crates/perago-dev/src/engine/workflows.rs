@@ -275,10 +275,10 @@ fn check_start(request: &StartRequest) -> Result<(), EngineError> {
         if !is_object(input.get()) {
             return Err(EngineError::internal("JSON parse error: the input must be an object"));
         }
-        if input.len() > MAXIMUM_PAYLOAD_BYTES {
+        if input.byte_length() > MAXIMUM_PAYLOAD_BYTES {
             let message = format!(
                 "The input payload size: {} is greater than the permissible limit: {MAXIMUM_PAYLOAD_BYTES} bytes",
-                input.len()
+                input.byte_length()
             );
             return Err(EngineError::invalid(message));
         }

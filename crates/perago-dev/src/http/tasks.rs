@@ -38,7 +38,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 async fn poll(State(shared): State<Shared>, Path(task_type): Path<String>, query: Query) -> Reply {
-    let (domain, worker) = (query.get("domain"), query.get("workerid"));
+    let (domain, worker) = (query.all("domain").next(), query.get("workerid"));
     let claimed = shared.poll(&task_type, domain, worker, 1, SINGLE_POLL).await;
     Ok(shared.read(|engine| one_task(engine.claimed(&claimed).pop().as_ref())))
 }
@@ -55,7 +55,7 @@ async fn poll_batch(State(shared): State<Shared>, Path(task_type): Path<String>,
     }
     let wait = Duration::from_millis(timeout.max(0) as u64);
     let count = usize::try_from(count).unwrap_or(0);
-    let (domain, worker) = (query.get("domain"), query.get("workerid"));
+    let (domain, worker) = (query.all("domain").next(), query.get("workerid"));
     let claimed: Vec<Uuid> = shared.poll(&task_type, domain, worker, count, wait).await;
     if claimed.is_empty() {
         return Ok(json_text("[]".to_owned()));
@@ -142,7 +142,7 @@ async fn logs(State(shared): State<Shared>, Path(id): Path<String>) -> Reply {
 
 async fn queue_size(State(shared): State<Shared>, query: Query) -> Reply {
     let task_type = query.required("taskType")?;
-    json(&shared.read(|engine| engine.queue_size(task_type, query.get("domain"))))
+    json(&shared.read(|engine| engine.queue_size(task_type, query.all("domain").next())))
 }
 
 async fn queue_sizes(State(shared): State<Shared>, query: Query) -> Reply {

@@ -48,6 +48,15 @@ impl Series {
     }
 }
 
+/// A series with its last value, as [`crate::DevHandle::metric_series`] lists it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSeries {
+    /// Labels, the name among them as `__name__`.
+    pub labels: BTreeMap<String, String>,
+    /// The latest value that was pushed.
+    pub last_value: f64,
+}
+
 /// All series, by name and then by labels.
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
@@ -91,6 +100,16 @@ impl Telemetry {
             .flat_map(|name| &self.names[name])
             .filter(|(labels, _)| selectors.iter().any(|selector| selector.matches(labels)))
             .collect()
+    }
+
+    /// Returns every series with its last value.
+    pub(crate) fn last_values(&self) -> Vec<MetricSeries> {
+        let all = self.names.values().flatten();
+        all.filter_map(|(labels, series)| {
+            let (_, last_value) = series.samples().last()?;
+            Some(MetricSeries { labels: labels.clone(), last_value })
+        })
+        .collect()
     }
 
     /// Returns the matching series that have a value at a time.
