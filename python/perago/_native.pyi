@@ -1,7 +1,13 @@
 """The native module; use it through the façade, never directly."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from types import TracebackType
+from typing import Any, Literal, TypedDict, TypeVar
+
+from perago.metrics import MetricRecorder
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 __version__: str
 
@@ -102,3 +108,101 @@ def failure_catalogue() -> list[tuple[str, bool, str]]:
 
 def cut_reason(reason: str, most_characters: int, /) -> tuple[str, int | None]:
     """Return a reason cut to a number of characters, and its original length if it was cut."""
+
+# Recorder (perago.metrics)
+
+class Recorder(MetricRecorder):
+    """The recorder of a worker's task body; a virtual subclass of `MetricRecorder`. Made by `open_recorder`."""
+
+    def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Add a value to the histogram ``app.<name>``."""
+
+    def gauge(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Set the gauge ``app.<name>``."""
+
+    def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> Timer:
+        """Return a context manager and decorator that adds seconds to the histogram ``app.<name>``."""
+
+class Timer:
+    """Measures a block or a function. Made by `Recorder.timer`."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None = None,
+        exception: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None = None,
+        exception: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
+    def __call__(self, function: _Function, /) -> _Function: ...
+    def _again(self) -> Timer:
+        """Return another timer into the same histogram."""
+
+def open_recorder(
+    arena_path: str | Path,
+    task_name: str,
+    *,
+    reserved_labels: Sequence[str] = (),
+    buckets: dict[str, list[float]] | None = None,
+    label_sets: int = 1000,
+    warning: Callable[[dict[str, str]], object] | None = None,
+) -> Recorder:
+    """Open the arena that the supervisor made, for the samples of one task.
+
+    Args:
+        arena_path: The arena's file.
+        task_name: The value of the label ``task_name``.
+        reserved_labels: Keys of resource attributes, which no label may have.
+        buckets: Bucket bounds by metric name, in place of the ladder that the name chooses.
+        label_sets: How many label sets have a series of their own.
+        warning: Called with ``metric_name``, ``label_key``, ``perago_label_value``, ``ignored_user_label_value``
+            and ``reason``, at most once a minute for each metric and reason.
+
+    Raises:
+        OSError: The file is missing, damaged or not an arena; the text ends with a stable code.
+        ValueError: Bounds are not ascending.
+    """
+
+class MetricRules:
+    """The rules of a recorder without an arena."""
+
+    def __init__(
+        self,
+        task_name: str,
+        *,
+        reserved_labels: Sequence[str] = (),
+        warning: Callable[[dict[str, str]], object] | None = None,
+    ) -> None: ...
+    def check(
+        self,
+        kind: str,
+        name: str,
+        value: float,
+        labels: Mapping[str, str] | None = None,
+    ) -> tuple[str, float, dict[str, str]] | None:
+        """Return name, value and labels as exported, or ``None`` if the sample is dropped."""
+
+    @staticmethod
+    def check_shape(name: str, labels: Mapping[str, str] | None = None) -> None:
+        """Raise the ``TypeError`` of a timer whose name or labels have the wrong type."""
+
+class ArenaStore:
+    """The arenas in one directory, for tests and benchmarks of the recorder."""
+
+    def __init__(self, directory: str | Path) -> None: ...
+    def begin(self, slot: str) -> Path:
+        """Return the path of a slot's arena, made if it is missing, for a new writer."""
+
+    def series(self) -> list[dict[str, Any]]:
+        """Return all series, merged."""
+
+    def dropped(self) -> dict[str, int]:
+        """Return how many samples or labels were dropped or changed, by reason."""
