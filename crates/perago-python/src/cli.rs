@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use perago::Host;
+use perago::{DemoMaterial, Host};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
 
@@ -13,6 +13,9 @@ const EXECUTOR: &str =
 
 /// Starts the command line again, as `python -m perago` would, with the same care for the module path.
 const COMMAND: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.__main__ import main; sys.exit(main())";
+
+/// Plays the demo's songs.
+const SONGS: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.demo.songs import main; main()";
 
 /// Runs one command line and returns its exit code.
 ///
@@ -28,6 +31,7 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: S
         program: interpreter.clone(),
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
-    let host = Host { executor: program(EXECUTOR), command: program(COMMAND) };
+    let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
+    let host = Host { executor: program(EXECUTOR), command: program(COMMAND), demo };
     py.detach(|| perago::run(arguments, &host)).code()
 }

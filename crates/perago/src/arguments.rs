@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Start(StartOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
     Dev(DevOptions),
+    /// Run an audio pipeline of three tasks on embedded services and show what came of it
+    Demo(DemoOptions),
     /// Print a completion script for a shell
     Completion(CompletionOptions),
 }
@@ -102,6 +104,14 @@ pub(crate) struct DevOptions {
     /// Key that clients must present; needed for any other than a loopback address
     #[arg(long, value_name = "KEY", env = "PERAGO_DEV_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
+}
+
+/// `perago demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Melodies to play, validate, measure and transcribe
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub songs: u32,
 }
 
 /// `perago completion`.

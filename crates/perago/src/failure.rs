@@ -49,6 +49,18 @@ impl Failure {
         self
     }
 
+    /// The same failure with further advice after its last message.
+    #[must_use]
+    pub fn with_last_hint(mut self, advice: String) -> Self {
+        if let Some(line) = self.lines.last_mut() {
+            line.hint = Some(match line.hint.take() {
+                Some(hint) => format!("{hint}\n  hint: {advice}"),
+                None => advice,
+            });
+        }
+        self
+    }
+
     /// The first message as a finding, for a report that goes on.
     pub fn into_finding(self) -> Finding {
         let code =

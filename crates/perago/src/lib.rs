@@ -25,6 +25,24 @@ pub struct Host {
     pub executor: ExecutorProgram,
     /// Starts this command line again, for the demo's workers.
     pub command: ExecutorProgram,
+    /// What the demo runs.
+    pub demo: DemoMaterial,
+}
+
+/// The demo's material in the authoring language.
+#[derive(Debug, Clone)]
+pub struct DemoMaterial {
+    /// Writes WAV files into a folder and lists them as JSON: gets the folder and the number of songs.
+    pub songs: ExecutorProgram,
+    /// Where the modules are that declare the tasks: each is named after its task, with `_` for the dot.
+    pub package: String,
+}
+
+impl DemoMaterial {
+    /// Import path of the module that declares a task.
+    pub(crate) fn module_of(&self, task_name: &str) -> String {
+        format!("{}.{}", self.package, task_name.replace('.', "_"))
+    }
 }
 
 /// Exit codes of the command line.
@@ -85,6 +103,7 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
         Command::Extract(options) => commands::extract::run(&options, host, &printer),
         Command::Start(options) => commands::start::run(&options, host, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),
+        Command::Demo(options) => commands::demo::run(&options, host, &printer),
         Command::Completion(options) => Ok(commands::completion::run(&options, &printer)),
     };
     outcome.unwrap_or_else(|failure| failure.print(&printer))

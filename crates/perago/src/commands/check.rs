@@ -84,6 +84,15 @@ fn add_once(findings: &mut Vec<Finding>, error: ContractError) {
     }
 }
 
+/// The TaskDef of a module as `perago extract` computes it, whatever the settings are.
+pub(crate) fn task_def_of(module_target: &str, host: &Host) -> Result<Value, Failure> {
+    let described = describe(host, module_target)?;
+    match described.task {
+        Some(task) if !described.findings.iter().any(Finding::is_error) => Ok(task.task_def()?),
+        _ => Err(Failure::of_findings(&described.findings)),
+    }
+}
+
 /// Prints what was found.
 pub(crate) fn run(options: &CheckOptions, host: &Host, printer: &Printer) -> Result<ExitStatus, Failure> {
     let checked = check(&options.target.module, host);

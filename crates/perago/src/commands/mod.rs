@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod extract;
 pub(crate) mod start;

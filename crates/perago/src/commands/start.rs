@@ -11,6 +11,9 @@ use crate::failure::{Failure, placed};
 use crate::printer::Printer;
 use crate::{ExitStatus, Host};
 
+/// What the last line begins with that a worker prints once it polls; the path of its log follows.
+pub(crate) const LOG_ANNOUNCEMENT: &str = "log: ";
+
 /// Runs the worker until it is told to stop.
 pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Result<ExitStatus, Failure> {
     let module_target = &options.target.module;
@@ -65,6 +68,6 @@ fn announce(ready: &Ready) {
         ready.task_name, ready.server, ready.worker_id
     ));
     if let Some(file) = &ready.log_file {
-        printer.message(&format!("log: {}", file.display()));
+        printer.message(&format!("{LOG_ANNOUNCEMENT}{}", file.display()));
     }
 }

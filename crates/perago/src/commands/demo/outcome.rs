@@ -1,0 +1,115 @@
+//! What became of one song, in a line a task.
+
+use perago_conductor::Task;
+use serde_json::Value;
+
+use super::internal;
+use super::style::Style;
+use crate::failure::Failure;
+
+/// Width of the longest task name.
+const NAME_WIDTH: usize = 17;
+/// Decimal places of numbers.
+const PLACES: i32 = 2;
+
+/// A song whose workflow is complete.
+#[derive(Debug)]
+pub(super) struct Song {
+    title: String,
+    tasks: Vec<TaskOutcome>,
+}
+
+#[derive(Debug)]
+struct TaskOutcome {
+    name: String,
+    queued_milliseconds: i64,
+    run_milliseconds: i64,
+    result: Vec<(String, String)>,
+}
+
+impl Song {
+    /// Reads the tasks of a completed run.
+    pub fn new(title: &str, tasks: &[Task]) -> Result<Self, Failure> {
+        let tasks = tasks.iter().map(TaskOutcome::new).collect::<Result<_, _>>()?;
+        Ok(Self { title: title.to_owned(), tasks })
+    }
+
+    /// The title, then a line a task: phases with durations, result.
+    pub fn lines(&self, style: Style) -> String {
+        let mut lines = vec![format!("\n♪ {}", style.bold(&self.title))];
+        lines.extend(self.tasks.iter().map(|task| {
+            let result: Vec<String> =
+                task.result.iter().map(|(name, value)| format!("{} {value}", style.dim(name))).collect();
+            format!(
+                "  {} {}  {}",
+                style.name(&format!("{:NAME_WIDTH$}", task.name)),
+                style.dim(&format!(
+                    "queued {:>4} ms  run {:>4} ms",
+                    task.queued_milliseconds, task.run_milliseconds
+                )),
+                result.join("  ")
+            )
+        }));
+        lines.join("\n")
+    }
+}
+
+impl TaskOutcome {
+    fn new(task: &Task) -> Result<Self, Failure> {
+        let output: Value = serde_json::from_str(task.output_data.get()).map_err(internal)?;
+        let result = output
+            .get("result")
+            .and_then(Value::as_object)
+            .ok_or_else(|| internal(format!("{} has no result although it is complete", task.task_type)))?;
+        Ok(Self {
+            name: task.task_type.clone(),
+            queued_milliseconds: task.start_time - task.scheduled_time,
+            run_milliseconds: task.end_time - task.start_time,
+            result: result.iter().map(|(name, value)| (name.clone(), short(value))).collect(),
+        })
+    }
+}
+
+/// A value as a person writes it; a list by its length.
+fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("×{}", items.len()),
+        Value::Number(number) if number.is_f64() => {
+            let scale = 10_f64.powi(PLACES);
+            ((number.as_f64().unwrap_or_default() * scale).round() / scale).to_string()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perago_conductor::Task;
+
+    use super::Song;
+    use crate::commands::demo::style::Style;
+
+    fn task(output: &str) -> Task {
+        let text = format!(
+            r#"{{"taskType":"audio.transcribe","status":"COMPLETED","scheduledTime":100,"startTime":103,
+                "endTime":150,"outputData":{output}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_task_is_one_line() {
+        let tasks = [task(r#"{"result":{"melody":"C4 D4","notes":[{},{}],"level":0.12345,"count":7}}"#)];
+        let lines = Song::new("Tune", &tasks).unwrap().lines(Style::PLAIN);
+        assert_eq!(
+            lines,
+            "\n♪ Tune\n  audio.transcribe  queued    3 ms  run   47 ms  melody C4 D4  notes ×2  level 0.12  count 7"
+        );
+    }
+
+    #[test]
+    fn a_complete_task_without_result_is_a_failure() {
+        assert!(Song::new("Tune", &[task("{}")]).is_err());
+    }
+}
