@@ -206,3 +206,110 @@ class ArenaStore:
 
     def dropped(self) -> dict[str, int]:
         """Return how many samples or labels were dropped or changed, by reason."""
+
+# The command line and the executor (perago.__main__, perago._executor)
+
+def run_command_line(arguments: Sequence[str], interpreter: str) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: The program's name and its arguments.
+        interpreter: Path of the interpreter that executors use.
+
+    Returns:
+        The exit code.
+    """
+
+class Channel:
+    """The executor's end of its channel to the supervisor, opened from the environment.
+
+    Raises:
+        OSError: This process was not started as an executor, or the supervisor is gone.
+    """
+
+    def __init__(self) -> None: ...
+    @property
+    def module_target(self) -> str:
+        """The author's module."""
+
+    @property
+    def describe_only(self) -> bool:
+        """Whether to describe the module and exit."""
+
+    @property
+    def threads(self) -> int:
+        """Bodies that run at once in this process."""
+
+    @property
+    def arena(self) -> str | None:
+        """The arena file that samples go to, if metrics are exported."""
+
+    @property
+    def resource_attribute_keys(self) -> list[str]:
+        """Label keys that the exporter's resource attributes occupy."""
+
+    @property
+    def failure_reason_max_length(self) -> int:
+        """Failure reasons are cut to this many characters."""
+
+    def ready(self, description: str) -> None:
+        """Say that the module is imported; ``description`` is JSON."""
+
+    def unready(self, description: str) -> None:
+        """Say that the module cannot be used; ``description`` is JSON."""
+
+    def receive(self) -> AttemptAssignment | None:
+        """Wait for the next attempt; ``None`` when the supervisor wants no more or is gone."""
+
+    def completed(self, attempt: int, result: bytes, body_seconds: float) -> None:
+        """Report what the body returned, as JSON."""
+
+    def failed(
+        self,
+        attempt: int,
+        terminal: bool,
+        code: str,
+        reason: str,
+        body_seconds: float,
+        exception: str | None,
+    ) -> None:
+        """Report that an attempt failed; ``exception`` is for the worker's log alone."""
+
+    def log(
+        self,
+        attempt: int | None,
+        level: str,
+        source: str,
+        message: str,
+        time: float,
+        exception: str | None = None,
+        fields: str | None = None,
+    ) -> None:
+        """Send one line of the log; ``time`` in seconds since the epoch, ``fields`` a JSON object."""
+
+class AttemptAssignment:
+    """One attempt that the executor must run. Made by `Channel.receive`."""
+
+    @property
+    def attempt(self) -> int:
+        """The supervisor's number of this attempt."""
+
+    @property
+    def slot(self) -> int:
+        """The slot that it runs in, from 1."""
+
+    @property
+    def workflow_instance_id(self) -> str:
+        """Conductor's workflow instance id."""
+
+    @property
+    def task_id(self) -> str:
+        """Conductor's task id."""
+
+    @property
+    def retry_count(self) -> int:
+        """Conductor's retry count, from 0."""
+
+    @property
+    def params(self) -> bytes:
+        """The task's parameters as JSON."""
