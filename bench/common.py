@@ -1,0 +1,125 @@
+"""What the benchmarks share: the command, the peer, processes, and how figures are printed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = Path(__file__).resolve().parent / "modules"
+sys.path.insert(0, str(ROOT / "tests"))
+
+from support.command import environment, perago_command  # noqa: E402
+from support.conductor import Conductor  # noqa: E402
+from support.processes import MARK, marked  # noqa: E402
+
+__all__ = ["MARK", "MODULES", "ROOT", "Conductor", "environment", "marked", "perago_command"]
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument(
+        "--peer",
+        type=Path,
+        help="the `perago` command of a virtual environment with perago==0.6.1, to measure beside ours",
+    )
+    made.add_argument(
+        "--conductor",
+        default=os.environ.get("PERAGO_TEST_CONDUCTOR_URL"),
+        help="API base of a real Conductor (default: PERAGO_TEST_CONDUCTOR_URL, else the embedded engine)",
+    )
+    return made
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """Return `median (min to max)`."""
+    middle = statistics.median(values)
+    return f"{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def pss_megabytes(pids: list[int]) -> float:
+    """Return the sum of proportional set sizes: shared pages count once over all processes that share them."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Return the processor time that these processes have used so far, children that they waited for included."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def server(url: str | None) -> Iterator[Conductor]:
+    """Yield the given server, or an embedded engine for as long as the block runs."""
+    if url:
+        yield Conductor(url, "real")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        engine = subprocess.Popen(
+            [*perago_command(), "dev", "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(Path(folder)),
+        )
+        assert engine.stdout is not None
+        base = engine.stdout.readline().split()[-1]
+        try:
+            yield Conductor(f"{base}/api", "embedded")
+        finally:
+            engine.terminate()
+            engine.wait(10)
+
+
+@contextmanager
+def worker(command: list[str], module: str, url: str, slots: int, folder: Path) -> Iterator[Started]:
+    """Start a worker of ours or of the peer; yield once it polls."""
+    mark = f"bench-{time.monotonic_ns()}"
+    variables = {
+        **environment(folder, CONDUCTOR_SERVER_URL=url, PYTHONPATH=str(MODULES)),
+        MARK: mark,
+    }
+    process = subprocess.Popen(
+        [*command, "start", module, "-j", str(slots)],
+        cwd=folder,
+        env=variables,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield Started(process, mark)
+    finally:
+        for found in marked(mark):
+            try:
+                os.kill(found.pid, 9)
+            except ProcessLookupError:
+                continue
+        process.wait()
+
+
+class Started:
+    """A running worker."""
+
+    def __init__(self, process: subprocess.Popen[bytes], mark: str) -> None:
+        self.process = process
+        self.mark = mark
+
+    def pids(self) -> list[int]:
+        """Return the processes of the worker."""
+        return [found.pid for found in marked(self.mark)]

@@ -1,0 +1,95 @@
+"""Tasks a second of an echo task, beside a bare poll-and-update loop with the same slots and rule for polling.
+
+    .venv/bin/python bench/throughput.py [--conductor URL] [--pairs 10] [--tasks 500] [--slots 2] [--peer …]
+
+The tasks are queued first. A run is timed from the first claim to the last accepted update, as the server's own
+records say, so that starting a process does not count; loop and worker take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+from common import ROOT, Conductor, parser, perago_command, server, spread, worker
+from support.waiting import until
+
+TASK = "bench.echo"
+
+
+def queue(conductor: Conductor, workflow: str, tasks: int) -> list[str]:
+    """Start the workflows of one run."""
+    return [conductor.start(workflow, {"x": 1}) for _ in range(tasks)]
+
+
+def seconds_of(conductor: Conductor, runs: list[str]) -> float:
+    """Wait for all runs; return the seconds between the first claim and the last end."""
+    until(lambda: conductor.queue_size(TASK) == 0, "an empty queue", 300)
+    tasks = []
+    for run in runs:
+        task = conductor.wait_task(run, 60)
+        assert task["status"] == "COMPLETED", task
+        tasks.append(task)
+    return (max(task["endTime"] for task in tasks) - min(task["startTime"] for task in tasks)) / 1000
+
+
+def main() -> None:
+    """Run the pairs and print rates and their ratio."""
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--pairs", type=int, default=10)
+    arguments.add_argument("--tasks", type=int, default=500)
+    arguments.add_argument("--slots", type=int, default=2)
+    options = arguments.parse_args()
+    loop = build_loop()
+    rates: dict[str, list[float]] = {"bare loop": [], "perago": []}
+    if options.peer:
+        rates["peer 0.6.1"] = []
+    with server(options.conductor) as conductor, tempfile.TemporaryDirectory() as folder:
+        conductor.define(TASK)
+        for number in range(options.pairs + 1):
+            for name, measured in rates.items():
+                runs = queue(conductor, TASK, options.tasks)
+                if name == "bare loop":
+                    command = [loop, conductor.url, TASK, str(options.slots), str(options.tasks)]
+                    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                    seconds = seconds_of(conductor, runs)
+                else:
+                    command = perago_command() if name == "perago" else [str(options.peer)]
+                    place = Path(folder) / uuid.uuid4().hex
+                    place.mkdir()
+                    with worker(command, "echo", conductor.url, options.slots, place):
+                        seconds = seconds_of(conductor, runs)
+                if number:
+                    measured.append(options.tasks / seconds)
+        print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs of {options.tasks} tasks")
+    for name, measured in rates.items():
+        print(f"{name:<11} {spread(measured, 1)} tasks/s")
+    for name, measured in rates.items():
+        if name != "bare loop":
+            ratios = [own / bare for own, bare in zip(measured, rates["bare loop"], strict=True)]
+            print(f"{name} / bare loop: {spread(ratios)}")
+            print(f"{name} / bare loop, ratio of medians: {ratio_of_medians(measured, rates['bare loop']):.3f}")
+
+
+def ratio_of_medians(own: list[float], bare: list[float]) -> float:
+    """Return the ratio of the two medians."""
+    return statistics.median(own) / statistics.median(bare)
+
+
+def build_loop() -> str:
+    """Build the bare loop and return its path."""
+    build = ["cargo", "build", "--release", "--quiet", "-p", "perago-conductor", "--example", "bare_loop"]
+    subprocess.run(build, cwd=ROOT, check=True)
+    metadata = subprocess.run(
+        ["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=ROOT, check=True, capture_output=True
+    )
+    target = json.loads(metadata.stdout)["target_directory"]
+    return str(Path(target) / "release" / "examples" / "bare_loop")
+
+
+if __name__ == "__main__":
+    main()
