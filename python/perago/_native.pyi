@@ -112,7 +112,7 @@ def cut_reason(reason: str, most_characters: int, /) -> tuple[str, int | None]:
 # Recorder (perago.metrics)
 
 class Recorder(MetricRecorder):
-    """The recorder of a worker's task body; a virtual subclass of `MetricRecorder`. Made by `open_recorder`."""
+    """The recorder of a task body, a virtual subclass of `MetricRecorder`. Made by `open_recorder`."""
 
     def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
         """Add a value to the histogram ``app.<name>``."""
@@ -163,8 +163,8 @@ def open_recorder(
         reserved_labels: Keys of resource attributes, which no label may have.
         buckets: Bucket bounds by metric name, in place of the ladder that the name chooses.
         label_sets: How many label sets have a series of their own.
-        warning: Called with ``metric_name``, ``label_key``, ``perago_label_value``, ``ignored_user_label_value``
-            and ``reason``, at most once a minute for each metric and reason.
+        warning: Called with ``metric_name``, ``label_key``, ``perago_label_value``,
+            ``ignored_user_label_value`` and ``reason``, at most once a minute for each metric and reason.
 
     Raises:
         OSError: The file is missing, damaged or not an arena; the text ends with a stable code.

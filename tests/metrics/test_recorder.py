@@ -265,6 +265,20 @@ def test_a_timer_may_be_used_again_and_inside_itself(rig: Any) -> None:
     assert rig.count("app.call")[0] == 4
 
 
+def test_timers_of_one_name_measure_on_their_own(rig: Any) -> None:
+    for _ in range(3):
+        outer = rig.recorder.timer("call")
+        with outer:
+            with rig.recorder.timer("call"):
+                inner = rig.recorder.timer("call")
+                assert inner is not outer
+            with inner:
+                pass
+        rig.recorder.timer("call").__enter__()
+        rig.recorder.timer("call").__exit__()
+    assert rig.count("app.call")[0] == 9
+
+
 @pytest.mark.parametrize("kind", ["native", "memory"])
 def test_a_timer_decorates_functions_of_every_kind(rig: Any, kind: str) -> None:
     memory = InMemoryMetricRecorder("audio.transcribe")

@@ -57,12 +57,16 @@ impl Recorder {
         slf: &Bound<'_, Self>,
         name: &Bound<'_, PyAny>,
         labels: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Timer> {
-        let inner = &slf.get().inner;
-        cache::with_series(inner, Kind::Histogram, name, labels, Arc::clone).map_or_else(
-            || Timer::named(slf.clone().unbind(), name, labels),
-            |series| Ok(Timer::bound(slf.clone().unbind(), series)),
-        )
+    ) -> PyResult<Py<Timer>> {
+        let known = cache::with_series(&slf.get().inner, Kind::Histogram, name, labels, |found| {
+            let timer = match found.timer.take() {
+                Some(timer) if Timer::is_free(&timer) => timer,
+                _ => Py::new(slf.py(), Timer::bound(slf.clone().unbind(), Arc::clone(&found.series)))?,
+            };
+            found.timer.set(Some(timer.clone_ref(slf.py())));
+            Ok(timer)
+        });
+        known.unwrap_or_else(|| Py::new(slf.py(), Timer::named(slf.clone().unbind(), name, labels)?))
     }
 }
 
@@ -80,7 +84,7 @@ impl Recorder {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let number = number(value)?;
-        let record = |series: &Arc<perago_metrics::Series>| self.inner.record(series, number);
+        let record = |found: &cache::Found| self.inner.record(&found.series, number);
         match cache::with_series(&self.inner, kind, name, labels, record) {
             Some(()) => Ok(()),
             None => self.record_unknown(kind, name, number, labels),

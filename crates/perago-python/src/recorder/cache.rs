@@ -3,7 +3,7 @@
 //! Each thread has a cache of its own, so a look-up shares nothing. An entry keeps its objects alive, so an address
 //! that is equal is the same object.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use perago_metrics::{Kind, Recorder, Series};
@@ -11,6 +11,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyString};
+
+use super::timer::Timer;
 
 /// Calls with more labels are looked up by content.
 const MOST_LABELS: usize = 6;
@@ -26,9 +28,16 @@ struct Identity {
     is_gauge: bool,
 }
 
+/// What an earlier call with the same objects found.
+pub(super) struct Found {
+    pub(super) series: Arc<Series>,
+    /// The timer that the last such call returned; it serves again once nobody else holds it.
+    pub(super) timer: Cell<Option<Py<Timer>>>,
+}
+
 struct Entry {
     identity: Identity,
-    series: Arc<Series>,
+    found: Found,
     /// What the addresses are of.
     _objects: Vec<Py<PyAny>>,
 }
@@ -100,14 +109,14 @@ impl Identity {
     }
 }
 
-/// Runs `found` on the series of a call with these very objects, if there was one before.
+/// Runs `found` on what an earlier call with these very objects found.
 #[inline]
 pub(super) fn with_series<T>(
     recorder: &Recorder,
     kind: Kind,
     name: &Bound<'_, PyAny>,
     labels: Option<&Bound<'_, PyAny>>,
-    found: impl FnOnce(&Arc<Series>) -> T,
+    found: impl FnOnce(&Found) -> T,
 ) -> Option<T> {
     let identity = Identity::of(recorder, kind, name, labels)?;
     let looked = CACHE.try_with(|cache| {
@@ -115,7 +124,7 @@ pub(super) fn with_series<T>(
         let cache = cache.try_borrow().ok()?;
         let set = cache.sets.get(identity.set())?;
         let entry = set.iter().flatten().find(|entry| entry.identity.is(&identity))?;
-        Some(found(&entry.series))
+        Some(found(&entry.found))
     });
     looked.ok().flatten()
 }
@@ -152,7 +161,8 @@ pub(super) fn find(
             .all(|(address, [key, value])| *address == (key.as_ptr() as usize, value.as_ptr() as usize))
     {
         let objects = objects.into_iter().map(Bound::unbind).collect();
-        remember(Entry { identity, series: Arc::clone(&series), _objects: objects });
+        let found = Found { series: Arc::clone(&series), timer: Cell::new(None) };
+        remember(Entry { identity, found, _objects: objects });
     }
     Some(Some(series))
 }

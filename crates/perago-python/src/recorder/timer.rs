@@ -12,7 +12,7 @@ use super::Recorder;
 use super::convert::{labels_argument, name_argument};
 
 /// Measures a block or a function. Made by `timer()` of a recorder; may be used again, also inside itself.
-#[pyclass(frozen, module = "perago._native", freelist = 16)]
+#[pyclass(frozen, module = "perago._native")]
 pub(crate) struct Timer {
     recorder: Py<Recorder>,
     target: Target,
@@ -53,6 +53,14 @@ impl Timer {
         // A copy: the block may change the caller's.
         let labels = labels_argument(labels)?.map(|labels| labels.copy()).transpose()?.map(Bound::unbind);
         Ok(Self::new(recorder, Target::Named { name: name.clone().unbind(), labels }))
+    }
+
+    /// Whether `timer` is held by the asker alone and measures nothing, so that it is as good as new.
+    #[inline]
+    pub(super) fn is_free(timer: &Py<Self>) -> bool {
+        // SAFETY: the object is alive. A count of one cannot rise meanwhile: only the holder can share it.
+        let is_free = unsafe { pyo3::ffi::Py_REFCNT(timer.as_ptr()) } == 1;
+        is_free && timer.get().started.load(Ordering::Relaxed) == 0
     }
 
     #[inline]
