@@ -1,0 +1,153 @@
+"""A scripted HTTP proxy between a worker and its server: cuts, delays, drops and changes what passes."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request, and its answer once there is one."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    status: int = 0
+    answer: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script says in place of the server."""
+
+    status: int
+    body: bytes
+
+
+class Drop(Exception):  # noqa: N818 - an order of a script, not an error
+    """Raised by a script: close the connection without an answer."""
+
+
+class Proxy:
+    """Passes requests on; a context manager.
+
+    `before` sees a request: it may return an `Answer` instead of the server's, block to delay it, or raise `Drop` so
+    that the server never gets it. `after` sees the exchange: it may return another `Answer` or raise `Drop` so that
+    the client never gets the server's.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = urllib.parse.urlsplit(target)
+        self.before: Callable[[Exchange], Answer | None] = lambda _: None
+        self.after: Callable[[Exchange], Answer | None] = lambda _: None
+        self.exchanges: list[Exchange] = []
+        self.is_cut = False
+        self._connections: set[socket.socket] = set()
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}{self._target.path}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self) -> Proxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def cut(self) -> None:
+        """Close every connection and every new one, without an answer."""
+        self.is_cut = True
+        for connection in list(self._connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def restore(self) -> None:
+        """Pass requests on again."""
+        self.is_cut = False
+
+    def seen(self, method: str, part: str) -> list[Exchange]:
+        """Return the exchanges with this method whose path contains `part`."""
+        return [one for one in list(self.exchanges) if one.method == method and part in one.path]
+
+    def forward(self, request: Exchange) -> Exchange:
+        """Ask the server."""
+        connection = http.client.HTTPConnection(self._target.hostname or "", self._target.port, timeout=60)
+        try:
+            connection.request(request.method, request.path, request.body or None, request.headers)
+            answer = connection.getresponse()
+            return Exchange(
+                request.method, request.path, request.body, request.headers, answer.status, answer.read()
+            )
+        finally:
+            connection.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that broke is what tests want."""
+
+
+def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            proxy._connections.add(self.connection)
+
+        def finish(self) -> None:
+            proxy._connections.discard(self.connection)
+            super().finish()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+        def _pass(self) -> None:
+            if proxy.is_cut:
+                self._drop()
+                return
+            length = int(self.headers.get("Content-Length", 0))
+            dropped = ("host", "content-length", "connection", "accept-encoding")
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            request = Exchange(self.command, self.path, self.rfile.read(length), headers)
+            try:
+                said = proxy.before(request)
+                if said is None:
+                    exchange = proxy.forward(request)
+                    proxy.exchanges.append(exchange)
+                    said = proxy.after(exchange) or Answer(exchange.status, exchange.answer)
+                if proxy.is_cut:
+                    raise Drop
+            except Drop:
+                self._drop()
+                return
+            self.send_response(said.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(said.body)))
+            self.end_headers()
+            self.wfile.write(said.body)
+
+        def _drop(self) -> None:
+            self.close_connection = True
+            try:
+                self.connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+        do_GET = do_POST = do_PUT = do_DELETE = _pass  # noqa: N815
+
+    return Handler
