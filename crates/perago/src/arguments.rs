@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 /// One typed function becomes a production task worker for Conductor.
 #[derive(Debug, Parser)]
-#[command(name = "perago", version, about, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "perago", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
