@@ -32,7 +32,7 @@ test-python: build
 	$(BIN)/python -m pytest
 
 test-services: build ## Run the end-to-end suites against a real Conductor and a real VictoriaMetrics
-	$(BIN)/python tests/services/run.py -- $(BIN)/python -m pytest -m services --services=required
+	$(BIN)/python tests/services/run.py -- $(BIN)/python -m pytest -m services
 
 lint: build ## Check formatting, lints, types, stubs, licences and structure
 	$(CARGO) fmt --all --check

@@ -101,9 +101,12 @@ pub(crate) struct DevOptions {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Key that clients must present; needed for any other than a loopback address
+    /// Key that clients must present, SECRET or ID:SECRET; needed for any other than a loopback address
     #[arg(long, value_name = "KEY", env = "PERAGO_DEV_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
+    /// How long tokens made from the key live, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
+    pub token_life: f64,
 }
 
 /// `perago demo`.

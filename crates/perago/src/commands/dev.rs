@@ -1,5 +1,7 @@
 //! `perago dev`: the embedded services in the foreground.
 
+use std::time::Duration;
+
 use perago_dev::{ApiKey, DevError, DevOptions, DevServer};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +28,7 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let options = DevOptions {
         listen: options.listen,
-        api_key: options.api_key.as_deref().map(|secret| ApiKey::new(KEY_NAME, secret)),
+        api_key: api_key(options)?,
         ..DevOptions::default()
     };
     let server = DevServer::start(options).await?;
@@ -40,6 +42,14 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
     }
     server.shutdown().await;
     Ok(ExitStatus::Success)
+}
+
+fn api_key(options: &Options) -> Result<Option<ApiKey>, Failure> {
+    let Some(text) = &options.api_key else { return Ok(None) };
+    let life = Duration::try_from_secs_f64(options.token_life)
+        .map_err(|_| Failure::new("--token-life must be a number of seconds that is not negative"))?;
+    let (id, secret) = text.split_once(':').unwrap_or((KEY_NAME, text));
+    Ok(Some(ApiKey::new(id, secret).with_token_life(life)))
 }
 
 impl From<DevError> for Failure {
