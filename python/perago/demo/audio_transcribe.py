@@ -43,7 +43,7 @@ class Transcript(BaseModel):
 
 
 def sounding(levels: Sequence[float], threshold: float, shortest: int) -> list[tuple[int, int]]:
-    """Return the stretches of at least `shortest` frames that reach the threshold: first frame, frame after."""
+    """Return where at least `shortest` frames reach the threshold: first frame and the frame after."""
     loud = [False, *(value >= threshold for value in levels), False]
     edges = [index for index in range(len(levels) + 1) if loud[index] != loud[index + 1]]
     return [

@@ -1,6 +1,6 @@
 //! The series that the embedded receiver holds, in a line a metric.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use perago_dev::MetricSeries;
 
@@ -12,10 +12,14 @@ use crate::failure::Failure;
 /// The built-in metric that every attempt is counted in.
 const ATTEMPTS: &str = "runtime.task_attempt_duration_seconds";
 const TASK_LABEL: &str = "task_name";
-/// Labels that say who pushed rather than what was measured.
-const PUSHER_LABELS: [&str; 3] = ["__name__", TASK_LABEL, "perago_instance_id"];
+const NAME_LABEL: &str = "__name__";
+const INSTANCE_LABEL: &str = "perago_instance_id";
 /// Prefix of the resource attributes that the exporter sets.
 const RESOURCE_PREFIXES: [&str; 2] = ["service.", "telemetry."];
+/// What the names of a histogram's series end in.
+const BUCKET: &str = "_bucket";
+const COUNT: &str = "_count";
+const SUM: &str = "_sum";
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// A metric of one task with one set of labels.
@@ -38,46 +42,48 @@ enum Kind {
     },
 }
 
+/// Task, name and labels of a metric.
+type Identity = (String, String, BTreeMap<String, String>);
+
+/// What the series of one metric have said so far.
+#[derive(Debug, Default)]
+struct Parts {
+    gauge: Option<f64>,
+    count: f64,
+    sum: f64,
+    buckets: Vec<(f64, f64)>,
+}
+
 /// Puts the series of each histogram together again.
 pub(super) fn collect(series: &[MetricSeries]) -> Vec<Metric> {
-    let mut found: BTreeMap<(String, String, BTreeMap<String, String>), BTreeMap<&str, Vec<(f64, f64)>>> =
-        BTreeMap::new();
-    let histograms: Vec<&str> =
-        series.iter().filter_map(|series| series.labels.get("__name__")?.strip_suffix("_bucket")).collect();
-    for one in series {
-        let mut labels = one.labels.clone();
-        let full_name = labels.remove("__name__").unwrap_or_default();
+    let histograms: BTreeSet<&str> =
+        series.iter().filter_map(|series| series.labels.get(NAME_LABEL)?.strip_suffix(BUCKET)).collect();
+    let mut found: BTreeMap<Identity, Parts> = BTreeMap::new();
+    for MetricSeries { labels, last_value } in series {
+        let mut labels = labels.clone();
+        let full_name = labels.remove(NAME_LABEL).unwrap_or_default();
         let task_name = labels.remove(TASK_LABEL).unwrap_or_default();
-        let bound = labels.remove("le").map_or(f64::INFINITY, |bound| bound.parse().unwrap_or(f64::INFINITY));
-        labels.retain(|name, _| {
-            !PUSHER_LABELS.contains(&name.as_str())
-                && !RESOURCE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        });
-        let part = ["_bucket", "_count", "_sum"].into_iter().find_map(|suffix| {
-            let base = full_name.strip_suffix(suffix)?;
-            histograms.contains(&base).then_some((base, suffix))
-        });
-        let (name, part) = part.unwrap_or((&full_name, ""));
+        let bound = labels.remove("le").and_then(|bound| bound.parse().ok()).unwrap_or(f64::INFINITY);
+        labels.retain(|name, _| !of_pusher(name));
+        let (name, part) = [BUCKET, COUNT, SUM]
+            .into_iter()
+            .find_map(|suffix| Some((full_name.strip_suffix(suffix)?, suffix)))
+            .filter(|(name, _)| histograms.contains(name))
+            .unwrap_or((&full_name, ""));
         let parts = found.entry((task_name, name.to_owned(), labels)).or_default();
-        parts.entry(part).or_default().push((bound, one.last_value));
+        match part {
+            BUCKET => parts.buckets.push((bound, *last_value)),
+            COUNT => parts.count = *last_value,
+            SUM => parts.sum = *last_value,
+            _ => parts.gauge = Some(*last_value),
+        }
     }
-    found
-        .into_iter()
-        .map(|((task_name, name, labels), parts)| {
-            let only =
-                |part: &str| parts.get(part).and_then(|values| values.first()).map(|(_, value)| *value);
-            let kind = match only("") {
-                Some(value) => Kind::Gauge(value),
-                None => {
-                    let mut buckets = parts.get("_bucket").cloned().unwrap_or_default();
-                    buckets.sort_by(|left, right| left.0.total_cmp(&right.0));
-                    let [count, sum] = ["_count", "_sum"].map(|part| only(part).unwrap_or_default());
-                    Kind::Histogram { count, sum, buckets }
-                }
-            };
-            Metric { task_name, name, labels, kind }
-        })
-        .collect()
+    found.into_iter().map(|(identity, parts)| Metric::new(identity, parts)).collect()
+}
+
+/// Whether a label says who pushed rather than what was measured.
+fn of_pusher(label: &str) -> bool {
+    label == INSTANCE_LABEL || RESOURCE_PREFIXES.iter().any(|prefix| label.starts_with(prefix))
 }
 
 /// Fails unless every attempt was counted.
@@ -112,6 +118,13 @@ pub(super) fn lines(metrics: &[Metric], style: Style) -> String {
 }
 
 impl Metric {
+    fn new((task_name, name, labels): Identity, parts: Parts) -> Self {
+        let Parts { gauge, count, sum, mut buckets } = parts;
+        buckets.sort_by(|left, right| left.0.total_cmp(&right.0));
+        let kind = gauge.map_or(Kind::Histogram { count, sum, buckets }, Kind::Gauge);
+        Self { task_name, name, labels, kind }
+    }
+
     fn title(&self) -> String {
         let labels: Vec<String> =
             self.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();

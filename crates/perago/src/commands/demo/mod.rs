@@ -138,6 +138,6 @@ fn internal(error: impl std::fmt::Display) -> Failure {
 }
 
 /// A failed call to the embedded engine.
-fn conductor(error: perago_conductor::Error) -> Failure {
+fn conductor(error: impl std::fmt::Display) -> Failure {
     internal(format!("the embedded engine refused: {error}"))
 }

@@ -1,0 +1,271 @@
+"""`perago demo` as a user starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perago.demo.songs import song
+
+COMMAND = [sys.executable, "-m", "perago", "demo"]
+READY = "workers ready"
+GONE_SECONDS = 2.0
+# More than can be done before a test reacts to READY.
+MANY_SONGS = 40
+
+
+class Demo:
+    """A started demo whose temporary folder, and whose processes, are told apart by their TMPDIR."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir()
+        self.elsewhere = elsewhere
+        self.environment = {**os.environ, "TMPDIR": str(self.temporary), **variables}
+        self.arguments = [*COMMAND, *arguments]
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            self.arguments,
+            cwd=self.elsewhere,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        with self.started() as process:
+            output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(self.arguments, process.returncode, output, errors)
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of all processes that belong to this demo."""
+        marker = f"TMPDIR={self.temporary}\0".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and marker in (entry / "environ").read_bytes():
+                    found[int(entry.name)] = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+        return found
+
+    def child(self, process: subprocess.Popen[str], module: str) -> int:
+        """The worker of a module that the demo has started itself."""
+        for candidate, command_line in self.processes().items():
+            parent = int(Path(f"/proc/{candidate}/stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid and f"start {module}" in command_line:
+                return candidate
+        raise AssertionError(f"no worker of {module} among {self.processes()}")
+
+    def assert_gone(self, seconds: float = 0.0) -> None:
+        """No process of this demo is left after some seconds."""
+        deadline = time.monotonic() + seconds
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = os.pidfd_open(process)
+                try:
+                    select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+                finally:
+                    os.close(descriptor)
+        assert self.processes() == {}
+
+
+def wait_until_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if READY in line:
+            return
+    raise AssertionError(f"the demo ended before its workers were ready: {process.communicate()[1]}")
+
+
+def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    done = demo.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    demo.assert_gone()
+    assert list(demo.temporary.iterdir()) == []
+    assert "\x1b" not in done.stdout
+
+    blocks = re.split(r"\n\n", done.stdout)
+    songs = [song(number) for number in range(3)]
+    for block, played in zip(blocks[1:4], songs, strict=True):
+        title, *tasks = block.splitlines()
+        assert title == f"♪ {played.title}"
+        names = [line.split()[0] for line in tasks]
+        assert names == ["metadata.validate", "features.build", "audio.transcribe"]
+        for line in tasks:
+            assert re.search(r"queued +\d+ ms  run +\d+ ms  \w", line), line
+        assert f"duration_seconds {played.seconds:.2f}".rstrip("0") in tasks[0]
+        melody = " ".join(note.name for note in played.notes)
+        assert f"melody {melody}  notes ×{len(played.notes)}" in tasks[2]
+
+    notes = sum(len(played.notes) for played in songs)
+    frames = sum(round(100 * played.seconds) for played in songs)
+    counts = {
+        "metadata.validate": {
+            "app.checked_items": 3,
+            'app.metadata_lookup{source="wav_header"}': 3,
+            "runtime.task_attempt_duration_seconds": 3,
+        },
+        "features.build": {
+            'app.feature_pass{feature="level"}': 3,
+            'app.feature_pass{feature="spectrum"}': 3,
+            'app.feature_pass{feature="zero_crossings"}': 3,
+            "app.frame_level": frames,
+            "app.input_files": 3,
+            "runtime.task_attempt_duration_seconds": 3,
+        },
+        "audio.transcribe": {
+            'app.audio_chunks{format="wav",stage="decode"}': 3,
+            'app.model_call{provider="goertzel"}': notes,
+            "runtime.task_attempt_duration_seconds": 3,
+        },
+    }
+    gauges = {"audio.transcribe": {"app.notes_per_second": None}}
+    for block, (task_name, expected) in zip(blocks[4:7], counts.items(), strict=True):
+        heading, *lines = block.splitlines()
+        assert heading == f"metrics of {task_name}"
+        histograms = {line.split()[0]: line.split() for line in lines if " count " in line}
+        assert {name: int(words[2]) for name, words in histograms.items()} == expected
+        last_values = {line.split()[0] for line in lines if " gauge " in line}
+        assert last_values == {"runtime.busy_slots", *gauges.get(task_name, {})}
+        assert any(re.match(r" +runtime\.busy_slots +gauge 0$", line) for line in lines)
+    checked = next(line for line in blocks[4].splitlines() if "app.checked_items" in line)
+    assert checked.split()[:7] == ["app.checked_items", "count", "3", "mean", "4", "sum", "12"]
+    chunks = next(line for line in blocks[6].splitlines() if "app.audio_chunks" in line)
+    assert chunks.split()[6] == str(notes)
+    assert re.match(r"done in \d+\.\d s: 3 workflows, 9 tasks, 16 metrics in \d+ series; ", blocks[7])
+
+
+def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
+    demo = Demo(
+        tmp_path,
+        "--songs",
+        "1",
+        CONDUCTOR_SERVER_URL="http://127.0.0.1:1/api",
+        CONDUCTOR_WORKER_ALL_DOMAIN="elsewhere",
+        CONDUCTOR_AUTH_KEY="only-half",
+        HTTP_PROXY="http://127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_METRICS_TIMEOUT="10s",
+        PERAGO_LOG="stdout",
+    )
+    (demo.elsewhere / ".env").write_text("PERAGO_EXECUTION_MODE=nonsense\n")
+    done = demo.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "♪ Ode to Joy" in done.stdout
+    assert "1 workflow, 3 tasks, 16 metrics" in done.stdout
+    assert [path.name for path in demo.elsewhere.iterdir()] == [".env"]
+
+
+def test_a_song_that_disappears_fails_the_demo(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        wait_until_ready(process)
+        (kept,) = demo.temporary.iterdir()
+        (kept / "songs" / f"song-{MANY_SONGS}.wav").unlink()
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    reason, hint, kept_hint = errors.splitlines()
+    title = song(MANY_SONGS - 1).title
+    assert reason == (
+        f"error: {title}: metadata.validate failed: song-{MANY_SONGS}.wav: No such file or directory"
+    )
+    log = Path(hint.removeprefix("  hint: read "))
+    assert "No such file or directory" in log.read_text(encoding="utf-8")
+    assert kept_hint == f"  hint: files and logs are kept in {kept}"
+    assert title not in output
+    assert kept.is_dir()
+    demo.assert_gone()
+
+
+def test_a_worker_that_is_killed_fails_the_demo(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        wait_until_ready(process)
+        os.kill(demo.child(process, "perago.demo.features_build"), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith("error: the worker of features.build was ended by signal 9\n  hint: read ")
+    # The killed worker's own guardian ends what that worker has started.
+    demo.assert_gone(GONE_SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        wait_until_ready(process)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < GONE_SECONDS
+    assert (process.returncode, errors) == (4, "warning: stopped before every song was done\n")
+    demo.assert_gone()
+    assert list(demo.temporary.iterdir()) == []
+
+
+def test_workers_do_not_outlive_a_killed_demo(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        wait_until_ready(process)
+        process.kill()
+        process.communicate(timeout=60)
+    demo.assert_gone(GONE_SECONDS)
+
+
+def test_no_place_for_temporary_files(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    demo.environment["TMPDIR"] = str(tmp_path / "nowhere")
+    done = demo.run()
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no temporary folder can be made: ")
+    assert "hint: set TMPDIR" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--songs", "0"], ["--songs", "61"], ["extra"]])
+def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
+    assert Demo(tmp_path, *arguments).run().returncode == 2
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_on_a_terminal(tmp_path: Path, no_color: str) -> None:
+    demo = Demo(tmp_path, "--songs", "1", NO_COLOR=no_color, TERM="xterm-256color")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        demo.arguments, cwd=demo.elsewhere, env=demo.environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    # Reading fails with EIO once the last process has closed the terminal.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 65_536):
+            shown += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    colours = re.findall(r"\x1b\[[0-9;]*m", text)
+    assert bool(colours) == (no_color == ""), colours
+    assert "/3 tasks" in text
+    assert "done in" in text
