@@ -39,12 +39,15 @@ def several(params: Params, *rest: int) -> Params:
     return params
 """
 
-TWO = GOOD + """
+TWO = (
+    GOOD
+    + """
 
 @task(name="demo.two", owner_email="a@example.com")
 def two(params: Params) -> Result:
     return Result(n=params.n)
 """
+)
 
 WORKSPACE = """\
 from pathlib import Path

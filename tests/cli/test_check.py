@@ -39,37 +39,76 @@ def test_what_is_configured_is_said_without_its_values(line: CommandLine) -> Non
 @pytest.mark.parametrize(
     ("module", "text", "stderr"),
     [
-        ("syntax", "import os\n\ndef broken(:\n    pass\n", "error: SyntaxError: invalid syntax\n  --> <cwd>/syntax.py:3\n"),
+        (
+            "syntax",
+            "import os\n\ndef broken(:\n    pass\n",
+            "error: SyntaxError: invalid syntax\n  --> <cwd>/syntax.py:3\n",
+        ),
         (
             "missing",
             "import os\nimport no_such_package\n",
             "error: ModuleNotFoundError: No module named 'no_such_package'\n  --> <cwd>/missing.py:2\n"
             "  hint: install the package that has it into the environment of this Python\n",
         ),
-        ("two", TWO, "error: two declares more than one Perago task, on lines 14, 19\n  --> <cwd>/two.py:19\n"
-         "  hint: a worker runs one task; give each task a module of its own\n"),
-        ("none", "x = 1\n", "error: none does not declare a Perago task\n  --> <cwd>/none.py\n"
-         "  hint: decorate one function of this module with @task(...); imported tasks do not count\n"),
-        ("imported", "from good import good\n", "error: imported does not declare a Perago task\n  --> <cwd>/imported.py\n"
-         "  hint: decorate one function of this module with @task(...); imported tasks do not count\n"),
-        ("signature", GOOD.replace("def good(params:", "def good(parameters:"),
-         "error: task parameter must be named params, not parameters\n  --> <cwd>/signature.py:14\n"
-         "error: params must be annotated with a pydantic BaseModel class\n  --> <cwd>/signature.py:14\n"),
-        ("several", SEVERAL, "error: workspace path must be relative to the workspace\n  --> <cwd>/several.py:10\n"
-         "error: RetryPolicy.count: Input should be less than or equal to 10 [less_than_equal]\n  --> <cwd>/several.py:13\n"
-         "error: task name is required\n  --> <cwd>/several.py:13\n"
-         "error: owner_email is required\n  --> <cwd>/several.py:13\n"
-         "error: task must not use *args, **kwargs, keyword-only or positional-only parameters\n  --> <cwd>/several.py:13\n"),
-        ("raises", "def look():\n    raise LookupError('no table')\n\nlook()\n",
-         "error: LookupError: no table\n  --> <cwd>/raises.py:2\n"),
-        ("exits", "import sys\nsys.exit(0)\n", "error: the module ended Python while it was imported\n  --> <cwd>/exits.py:2\n"
-         "  hint: run programs under `if __name__ == '__main__'`\n"),
-        ("hard", "import os\nos._exit(9)\n",
-         "error: the process that imports hard ended before it had: exit status: 9\n" + LOADER_HINT),
-        ("native", "import ctypes\nctypes.string_at(0)\n",
-         "error: the process that imports native ended before it had: signal: 11 (SIGSEGV)\n" + LOADER_HINT),
+        (
+            "two",
+            TWO,
+            "error: two declares more than one Perago task, on lines 14, 19\n  --> <cwd>/two.py:19\n"
+            "  hint: a worker runs one task; give each task a module of its own\n",
+        ),
+        (
+            "none",
+            "x = 1\n",
+            "error: none does not declare a Perago task\n  --> <cwd>/none.py\n"
+            "  hint: decorate one function of this module with @task(...); imported tasks do not count\n",
+        ),
+        (
+            "imported",
+            "from good import good\n",
+            "error: imported does not declare a Perago task\n  --> <cwd>/imported.py\n"
+            "  hint: decorate one function of this module with @task(...); imported tasks do not count\n",
+        ),
+        (
+            "signature",
+            GOOD.replace("def good(params:", "def good(parameters:"),
+            "error: task parameter must be named params, not parameters\n  --> <cwd>/signature.py:14\n"
+            "error: params must be annotated with a pydantic BaseModel class\n  --> <cwd>/signature.py:14\n",
+        ),
+        (
+            "several",
+            SEVERAL,
+            "error: workspace path must be relative to the workspace\n  --> <cwd>/several.py:10\n"
+            "error: RetryPolicy.count: Input should be less than or equal to 10 [less_than_equal]\n"
+            "  --> <cwd>/several.py:13\n"
+            "error: task name is required\n  --> <cwd>/several.py:13\n"
+            "error: owner_email is required\n  --> <cwd>/several.py:13\n"
+            "error: task must not use *args, **kwargs, keyword-only or positional-only parameters\n"
+            "  --> <cwd>/several.py:13\n",
+        ),
+        (
+            "raises",
+            "def look():\n    raise LookupError('no table')\n\nlook()\n",
+            "error: LookupError: no table\n  --> <cwd>/raises.py:2\n",
+        ),
+        (
+            "exits",
+            "import sys\nsys.exit(0)\n",
+            "error: the module ended Python while it was imported\n  --> <cwd>/exits.py:2\n"
+            "  hint: run programs under `if __name__ == '__main__'`\n",
+        ),
+        (
+            "hard",
+            "import os\nos._exit(9)\n",
+            "error: the process that imports hard ended before it had: exit status: 9\n" + LOADER_HINT,
+        ),
+        (
+            "native",
+            "import ctypes\nctypes.string_at(0)\n",
+            "error: the process that imports native ended before it had: signal: 11 (SIGSEGV)\n"
+            + LOADER_HINT,
+        ),
     ],
-)  # fmt: skip
+)
 def test_modules_that_cannot_be_used(line: CommandLine, module: str, text: str, stderr: str) -> None:
     line.write("good.py", GOOD)
     line.write(f"{module}.py", text)
@@ -108,7 +147,10 @@ def test_packages_that_came_with_0_6_are_named(line: CommandLine, name: str, pac
     ran = line.run("check", "former")
     assert (ran.code, ran.stdout) == (1, "")
     assert "  --> <cwd>/former.py:3\n" in ran.stderr
-    assert f"  hint: perago 0.6 installed {package} for its own use; now add it to your own dependencies\n" in ran.stderr
+    assert (
+        f"  hint: perago 0.6 installed {package} for its own use; now add it to your own dependencies\n"
+        in ran.stderr
+    )
 
 
 def test_what_a_module_prints_goes_to_standard_error(line: CommandLine) -> None:
@@ -154,15 +196,24 @@ class TestSettings:
         line.write("good.py", GOOD)
 
     def test_dotenv_is_read_and_the_environment_wins(self, line: CommandLine) -> None:
-        line.write(".env", "export PERAGO_WORKER_ID_PREFIX='fromfile'\nCONDUCTOR_SERVER_URL=http://localhost/api\n")
+        line.write(
+            ".env", "export PERAGO_WORKER_ID_PREFIX='fromfile'\nCONDUCTOR_SERVER_URL=http://localhost/api\n"
+        )
         assert "worker_id_prefix: fromfile\nconductor: configured\n" in line.run("check", "good").stdout
         ran = line.run("check", "good", PERAGO_WORKER_ID_PREFIX="given")
         assert "worker_id_prefix: given\n" in ran.stdout
 
     def test_every_bad_value_is_found_at_once_with_the_module_s(self, line: CommandLine) -> None:
         line.write("none.py", "x = 1\n")
-        line.write(".env", "PERAGO_LOG_RETENTION=soon\nPERAGO_EXECUTION_MODE=fork\nCONDUCTOR_SERVER_URL=replace-me\n")
-        ran = line.run("check", "none", OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://h/v1", OTEL_METRIC_EXPORT_INTERVAL="10s")
+        line.write(
+            ".env", "PERAGO_LOG_RETENTION=soon\nPERAGO_EXECUTION_MODE=fork\nCONDUCTOR_SERVER_URL=replace-me\n"
+        )
+        ran = line.run(
+            "check",
+            "none",
+            OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://h/v1",
+            OTEL_METRIC_EXPORT_INTERVAL="10s",
+        )
         assert (ran.code, ran.stdout) == (1, "")
         errors = [text for text in ran.stderr.splitlines() if text.startswith("error: ")]
         for name in (
@@ -267,7 +318,11 @@ class TestMetricsPage:
         ran = line.run("check", module)
         assert (ran.code, ran.stderr) == (0, "")
         assert ran.stdout == f"ok: {task}\n" + SUMMARY.format(module=module.replace("_", ""))
-        configured = line.run("check", module, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://localhost:8428/opentelemetry/v1/metrics")
+        configured = line.run(
+            "check",
+            module,
+            OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="http://localhost:8428/opentelemetry/v1/metrics",
+        )
         assert "metrics: configured\n" in configured.stdout
 
         spec = text.replace("    metrics=MetricSpec(),\n", "")
@@ -283,4 +338,6 @@ class TestMetricsPage:
         line.write(f"{module}.py", parameter)
         without_parameter = line.run("check", module)
         assert without_parameter.code == 1
-        assert without_parameter.stderr.startswith("error: metrics=MetricSpec(...) requires a metrics parameter\n")
+        assert without_parameter.stderr.startswith(
+            "error: metrics=MetricSpec(...) requires a metrics parameter\n"
+        )

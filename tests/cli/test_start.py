@@ -50,7 +50,8 @@ def test_a_task_that_is_not_registered(line: CommandLine, url: str) -> None:
     ran = line.run("start", "good", CONDUCTOR_SERVER_URL=url)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr == (
-        "error: Conductor TaskDef 'demo.good' is not registered; run perago extract and register it before start\n"
+        "error: Conductor TaskDef 'demo.good' is not registered; "
+        "run perago extract and register it before start\n"
         "  hint: POST the file to /api/metadata/taskdefs as a one-element array\n"
     )
 
@@ -59,12 +60,20 @@ def test_a_task_that_is_not_registered(line: CommandLine, url: str) -> None:
     ("text", "error"),
     [
         ("def broken(:\n", "error: SyntaxError: invalid syntax\n  --> <cwd>/broken.py:1\n"),
-        ("import absent\n", "error: ModuleNotFoundError: No module named 'absent'\n  --> <cwd>/broken.py:1\n"),
-        ("import os\nos._exit(9)\n", "error: the executor process exited with status 9 while it imported the module\n"),
-        ("import ctypes\nctypes.string_at(0)\n",
-         "error: the executor process was killed by SIGSEGV while it imported the module\n"),
+        (
+            "import absent\n",
+            "error: ModuleNotFoundError: No module named 'absent'\n  --> <cwd>/broken.py:1\n",
+        ),
+        (
+            "import os\nos._exit(9)\n",
+            "error: the executor process exited with status 9 while it imported the module\n",
+        ),
+        (
+            "import ctypes\nctypes.string_at(0)\n",
+            "error: the executor process was killed by SIGSEGV while it imported the module\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_module_that_cannot_be_imported(line: CommandLine, url: str, text: str, error: str) -> None:
     line.write("broken.py", text)
     ran = line.run("start", "broken", "-j", "2", CONDUCTOR_SERVER_URL=url, **{MARK: "broken"})
@@ -108,7 +117,10 @@ def test_a_task_with_a_workspace(line: CommandLine, url: str) -> None:
 
 def test_secrets_stay_out_of_every_stream(line: CommandLine, tmp_path: Path) -> None:
     # The command line helper looks for them in all that is printed.
-    variables = {"CONDUCTOR_SERVER_URL": "http://127.0.0.1:9/api", "LAKECTL_SERVER_ENDPOINT_URL": "http://127.0.0.1:9"}
+    variables = {
+        "CONDUCTOR_SERVER_URL": "http://127.0.0.1:9/api",
+        "LAKECTL_SERVER_ENDPOINT_URL": "http://127.0.0.1:9",
+    }
     ran = line.run("start", "good", **variables, **SECRETS)
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith("error: failed to validate Conductor TaskDef: ")

@@ -49,19 +49,27 @@ def test_without_arguments_help_goes_to_standard_error(line: CommandLine) -> Non
         (["check", "a", "--format", "yaml"], "error: invalid value 'yaml' for '--format <FORMAT>'\n"),
         (["extract", "a"], "error: the following required arguments were not provided:\n  --output <PATH>\n"),
         (["start", "a", "-j", "0"], "error: invalid value '0' for '--jobs <N>': 0 is not in 1..=1024\n"),
-        (["start", "a", "-j", "two"], "error: invalid value 'two' for '--jobs <N>': invalid digit found in string\n"),
-        (["start", "a", "--execution-mode", "fork"], "error: invalid value 'fork' for '--execution-mode <EXECUTION_MODE>'\n"),
+        (
+            ["start", "a", "-j", "two"],
+            "error: invalid value 'two' for '--jobs <N>': invalid digit found in string\n",
+        ),
+        (
+            ["start", "a", "--execution-mode", "fork"],
+            "error: invalid value 'fork' for '--execution-mode <EXECUTION_MODE>'\n",
+        ),
         (["completion", "tcsh"], "error: invalid value 'tcsh' for '<SHELL>'\n"),
         (["dev", "--listen", "nowhere"], "error: invalid value 'nowhere' for '--listen <ADDRESS:PORT>'"),
     ],
-)  # fmt: skip
+)
 def test_wrong_usage(line: CommandLine, arguments: list[str], error: str) -> None:
     ran = line.run(*arguments)
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith(error), ran.stderr
 
 
-@pytest.mark.parametrize(("shell", "beginning"), [("bash", "_perago() {"), ("zsh", "#compdef perago"), ("fish", "#")])
+@pytest.mark.parametrize(
+    ("shell", "beginning"), [("bash", "_perago() {"), ("zsh", "#compdef perago"), ("fish", "#")]
+)
 def test_completion(line: CommandLine, shell: str, beginning: str) -> None:
     ran = line.run("completion", shell)
     assert (ran.code, ran.stderr) == (0, "")
@@ -76,9 +84,12 @@ def test_a_reader_that_goes_away_is_no_failure(line: CommandLine) -> None:
     line.write("good.py", GOOD)
     for arguments in (["completion", "bash"], ["check", "good"], ["check", "good", "--format", "json"]):
         process = subprocess.Popen(
-            [*perago_command(), *arguments], cwd=line.cwd, env=environment(line.folder),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [*perago_command(), *arguments],
+            cwd=line.cwd,
+            env=environment(line.folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -89,9 +100,13 @@ def test_a_reader_that_goes_away_is_no_failure(line: CommandLine) -> None:
 
 def test_the_module_is_a_command_too(line: CommandLine) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "perago", "--version"], env=environment(line.folder), cwd=Path("/"),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "perago", "--version"],
+        env=environment(line.folder),
+        cwd=Path("/"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == f"{perago.__version__}\n"
 
 

@@ -16,7 +16,7 @@ SECRETS = {
     "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": "LAKESECRET-never-shown",
     "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=OTELHEADER-never-shown",
 }
-SECRET_TEXT = "never-shown"  # noqa: S105 - a mark, not a secret
+SECRET_TEXT = "never-shown"
 
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "TMPDIR")
 

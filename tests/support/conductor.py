@@ -40,11 +40,23 @@ class Conductor:
 
     def define(self, name: str, **definition: Any) -> None:
         """Register a task, and a workflow of the same name with one step `body` that gets the whole input."""
-        task = {"name": name, "retryCount": 0, "retryDelaySeconds": 0, "responseTimeoutSeconds": 600, **definition}
+        task = {
+            "name": name,
+            "retryCount": 0,
+            "retryDelaySeconds": 0,
+            "responseTimeoutSeconds": 600,
+            **definition,
+        }
         self.call("POST", "/metadata/taskdefs", [task])
         inputs = {"params": "${workflow.input.params}"}
         step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
-        workflow = {"name": name, "version": 1, "schemaVersion": 2, "tasks": [step], "timeoutPolicy": "ALERT_ONLY"}
+        workflow = {
+            "name": name,
+            "version": 1,
+            "schemaVersion": 2,
+            "tasks": [step],
+            "timeoutPolicy": "ALERT_ONLY",
+        }
         workflow["timeoutSeconds"] = 0
         workflow["ownerEmail"] = "tests@example.com"
         self.call("PUT", "/metadata/workflow", [workflow])

@@ -29,7 +29,7 @@ class Process:
 
 
 def marked(mark: str) -> list[Process]:
-    """Return the live processes that were started with `PERAGO_TEST_MARK=mark`; zombies have no environment."""
+    """Return the live processes started with `PERAGO_TEST_MARK=mark`; zombies have no environment."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").iterdir():

@@ -31,16 +31,16 @@ class Answer:
     body: bytes
 
 
-class Drop(Exception):  # noqa: N818 - an order of a script, not an error
+class Drop(Exception):
     """Raised by a script: close the connection without an answer."""
 
 
 class Proxy:
     """Passes requests on; a context manager.
 
-    `before` sees a request: it may return an `Answer` instead of the server's, block to delay it, or raise `Drop` so
-    that the server never gets it. `after` sees the exchange: it may return another `Answer` or raise `Drop` so that
-    the client never gets the server's.
+    `before` sees a request: it may return an `Answer` instead of the server's, block to delay it, or raise
+    `Drop` so that the server never gets it. `after` sees the exchange: it may return another `Answer`, or raise
+    `Drop` so that the client never gets the server's.
     """
 
     def __init__(self, target: str) -> None:
@@ -148,6 +148,6 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 return
 
-        do_GET = do_POST = do_PUT = do_DELETE = _pass  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = _pass
 
     return Handler

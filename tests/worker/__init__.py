@@ -1,0 +1,1 @@
+"""Workers end to end, against the embedded engine and against a real Conductor."""

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.conductor import Conductor
+from support.proxy import Proxy
+from support.worker import Worker
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=["embedded", pytest.param("real", marks=pytest.mark.services)])
+def conductor(request: pytest.FixtureRequest) -> Conductor:
+    """Both servers, one after the other."""
+    if request.param == "real":
+        return Conductor(request.getfixturevalue("real_conductor_url"), "real")
+    return Conductor(request.getfixturevalue("embedded_url") + "/api", "embedded")
+
+
+def new_task_name() -> str:
+    """Return a task name that no other test uses."""
+    return f"suite.{uuid.uuid4().hex[:8]}.{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def task_name() -> str:
+    return new_task_name()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a body and its test meet."""
+    path = tmp_path / "meeting"
+    path.mkdir()
+    return path
+
+
+class Shared:
+    """A worker that many tests of a module use, with its server and task."""
+
+    def __init__(self, conductor: Conductor, worker: Worker, task: str) -> None:
+        self.conductor = conductor
+        self.worker = worker
+        self.task = task
+
+    def start(self, action: str, **params: object) -> str:
+        """Start a run."""
+        return self.conductor.start(self.task, {"action": action, **params})
+
+    def run(self, action: str, **params: object) -> dict[str, object]:
+        """Start a run and wait for the end of its only attempt."""
+        return self.conductor.wait_task(self.start(action, **params))
+
+
+@pytest.fixture(scope="module")
+def shared(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    task = new_task_name()
+    conductor.define(task)
+    with Worker(tmp_path_factory.mktemp("shared"), conductor.url, task, "-j", "2") as worker:
+        yield Shared(conductor, worker, task)
+
+
+@pytest.fixture
+def proxy(conductor: Conductor) -> Iterator[Proxy]:
+    with Proxy(conductor.url) as proxy:
+        yield proxy

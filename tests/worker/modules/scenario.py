@@ -1,0 +1,109 @@
+"""A task whose body does what its parameters say. Its name is given by the test, so that queues are apart."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from loguru import logger
+from pydantic import BaseModel
+
+from perago import TaskFailed, TaskTerminalError, task
+
+
+class Params(BaseModel):
+    action: str = "echo"
+    text: str = ""
+    number: int = 0
+    folder: Path = Path()
+
+
+class Result(BaseModel):
+    text: str = ""
+    number: float = 0
+    environment: dict[str, str] = {}
+
+
+def gate(folder: Path) -> None:
+    """Say that the body runs, and wait until the test lets it go on."""
+    (folder / "started").write_text(str(os.getpid()))
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+
+
+def die_of_signal(number: int) -> None:
+    if number == signal.SIGSEGV:
+        ctypes.string_at(0)
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+def start_child(folder: Path) -> None:
+    """Start a program that leaves our process group and session and would run for long."""
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (folder / "child").write_text(str(child.pid))
+
+
+def write_log(text: str) -> None:
+    print(f"printed {text}")
+    print(f"to stderr {text}", file=sys.stderr)
+    logging.getLogger("author").warning("logged %s", text, extra={"colour": "blue", "task_id": "forged"})
+    logger.bind(shape="round").info("loguru {}", text)
+    subprocess.run(["sh", "-c", f"echo from a program {text}; echo its error {text} >&2"], check=True)
+    print("no line end", end="")
+
+
+@task(name=os.environ["SUITE_TASK"], owner_email="tests@example.com")
+def scenario(params: Params) -> Result:
+    text = params.text
+    match params.action:
+        case "echo":
+            return Result(text=text, number=params.number)
+        case "gate":
+            gate(params.folder)
+        case "child":
+            start_child(params.folder)
+            gate(params.folder)
+        case "sleep":
+            time.sleep(params.number)
+        case "failed":
+            raise TaskFailed(text)
+        case "terminal":
+            raise TaskTerminalError(text)
+        case "raise":
+            raise ValueError(text)
+        case "key":
+            raise KeyError(text)
+        case "silent":
+            raise RuntimeError
+        case "nan":
+            return Result(number=math.nan)
+        case "large":
+            return Result(text="x" * params.number)
+        case "wrong":
+            return Result.model_construct(text=["not", "text"])  # type: ignore[arg-type]
+        case "log":
+            write_log(text)
+        case "flood":
+            for number in range(params.number):
+                print(f"line {number} {'y' * 100}")
+        case "exit":
+            print("last words", file=sys.stderr)
+            sys.exit(params.number)
+        case "_exit":
+            os.write(2, b"last words\n")
+            os._exit(params.number)
+        case "signal":
+            (params.folder / "died").write_text(repr(time.time()))
+            die_of_signal(params.number)
+        case "environment":
+            names = ("PERAGO_WORKER_ID", "PERAGO_SLOT", "PERAGO_SLOTS")
+            return Result(environment={name: os.environ[name] for name in names}, number=os.getpid())
+    return Result(text=text)

@@ -1,0 +1,153 @@
+"""Stopping: idle, busy, told twice, by deadline."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.conductor import Conductor
+from support.proxy import Answer, Exchange, Proxy
+from support.waiting import until
+from support.worker import Worker
+
+from .test_leases import is_beat
+
+# What scheduling may add on a machine that does something else too.
+SLACK_SECONDS = 0.8
+POLL_SECONDS = 1.0
+
+
+@pytest.mark.timeout(180)
+def test_an_idle_worker_ends_with_its_poll(conductor: Conductor, task_name: str, tmp_path: Path) -> None:
+    conductor.define(task_name)
+    times = []
+    for number in range(20):
+        with Worker(tmp_path / str(number), conductor.url, task_name, PERAGO_POLL_TIMEOUT="200ms") as worker:
+            sent = worker.signal(signal.SIGTERM if number % 2 else signal.SIGINT)
+            assert worker.wait() == 0
+            times.append(time.monotonic() - sent)
+            assert worker.processes() == []
+    assert max(times) <= 0.2 + 0.2 + SLACK_SECONDS, times
+
+
+def test_the_default_poll_is_waited_for_and_no_longer(
+    conductor: Conductor, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, conductor.url, task_name) as worker:
+        sent = worker.signal()
+        assert worker.wait() == 0
+        assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
+        events = [record["event"] for record in worker.records()]
+        assert events == ["worker_started", "worker_draining", "worker_stopped"]
+        (path,) = worker.log_files()
+        assert worker.stderr[-1] == f"log: {path}"
+
+
+def test_a_busy_worker_drains_with_its_heartbeat(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name, responseTimeoutSeconds=2, retryCount=3)
+    with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
+        until(lambda: (folder / "started").exists(), "the body's start")
+        worker.signal()
+        worker.wait_record("worker_draining")
+
+        def beats() -> int:
+            return len([post for post in proxy.seen("POST", "/tasks") if is_beat(post)])
+
+        before = beats()
+        # Four beats more: the lease of two seconds would have run out without them.
+        until(lambda: beats() >= before + 4, "beats while draining")
+        waiting = conductor.start(task_name, {"action": "echo"})
+        assert worker.process.poll() is None
+        (folder / "go").touch()
+        assert worker.wait() == 0
+        assert conductor.status(run) == "COMPLETED"
+        assert len(conductor.workflow(run)["tasks"]) == 1
+        assert conductor.last_task(waiting)["pollCount"] == 0
+        conductor.terminate(waiting)
+
+
+def test_a_second_signal_ends_at_once(
+    conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, conductor.url, task_name) as worker:
+        conductor.start(task_name, {"action": "child", "folder": str(folder)})
+        until(lambda: (folder / "started").exists(), "the body's start")
+        worker.signal()
+        worker.wait_record("worker_draining")
+        sent = worker.signal()
+        assert worker.wait() == 4
+        assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
+        assert worker.processes() == []
+
+
+def test_the_deadline_gives_the_task_back(
+    conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name, retryCount=3)
+    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="1s") as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
+        until(lambda: (folder / "started").exists(), "the body's start")
+        claimed = conductor.last_task(run)
+        sent = worker.signal()
+        assert worker.wait() == 4
+        assert 1 <= time.monotonic() - sent <= 1 + 1 + SLACK_SECONDS
+        assert worker.processes() == []
+        (tasks,) = (conductor.workflow(run)["tasks"],)
+        assert [(task["taskId"], task["status"], task["retryCount"]) for task in tasks] == [
+            (claimed["taskId"], "SCHEDULED", 0)
+        ]
+    (folder / "go").touch()
+    with Worker(tmp_path, conductor.url, task_name):
+        task: Any = conductor.wait_task(run)
+        assert (task["taskId"], task["status"], task["pollCount"]) == (claimed["taskId"], "COMPLETED", 2)
+
+
+def test_what_the_last_poll_brings_is_given_back(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name, retryCount=3)
+    brought, draining = threading.Event(), threading.Event()
+
+    def hold_what_is_brought(exchange: Exchange) -> Answer | None:
+        if "/tasks/poll/" in exchange.path and b"taskId" in exchange.answer:
+            brought.set()
+            assert draining.wait(20)
+        return None
+
+    proxy.after = hold_what_is_brought
+    with Worker(tmp_path, proxy.url, task_name) as worker:
+        run = conductor.start(task_name, {"action": "echo"})
+        assert brought.wait(20)
+        worker.signal()
+        worker.wait_record("worker_draining")
+        draining.set()
+        assert worker.wait() == 0
+        (released,) = worker.records("task_released")
+        assert released["released"] is True
+        assert worker.records("task_received") == []
+    task = conductor.last_task(run)
+    assert (task["status"], task["retryCount"], task["pollCount"]) == ("SCHEDULED", 0, 1)
+    with Worker(tmp_path / "next", conductor.url, task_name):
+        assert conductor.wait(run)["status"] == "COMPLETED"
+
+
+def test_a_server_that_is_gone_does_not_hold_an_idle_worker(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, proxy.url, task_name) as worker:
+        proxy.cut()
+        worker.wait_record("poll_failed")
+        sent = worker.signal()
+        assert worker.wait() == 0
+        assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
