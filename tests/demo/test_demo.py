@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "perago", "demo"]
 READY = "workers ready"
 GONE_SECONDS = 2.0
 # More than can be done before a test reacts to READY.
-MANY_SONGS = 40
+MANY_SONGS = 20
 
 
 class Demo:
