@@ -80,7 +80,8 @@ def _opened(path: Path) -> wave.Wave_read:
     except OSError as error:
         raise TaskTerminalError(f"{path.name}: {error.strerror or error}") from error
     except (wave.Error, EOFError) as error:
-        raise TaskTerminalError(f"{path.name} is not a WAV file: {str(error) or 'it ends too early'}") from error
+        reason = str(error) or "it ends too early"
+        raise TaskTerminalError(f"{path.name} is not a WAV file: {reason}") from error
 
 
 def _header(file: wave.Wave_read) -> WavHeader:
