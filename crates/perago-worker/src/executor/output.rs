@@ -23,7 +23,13 @@ impl LastLines {
         self.0.borrow().iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
-    fn push(&self, line: &str) {
+    /// Forgets what an earlier body wrote.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
+    /// Adds a line.
+    pub fn push(&self, line: &str) {
         let mut lines = self.0.borrow_mut();
         if lines.len() == KEPT_LINES {
             lines.pop_front();

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::launch::{ExecutorProgram, LaunchOptions};
 use super::message::{Assignment, Ended, Failure, ToExecutor};
+use super::output::LastLines;
 use super::process;
 use crate::guardian::{ExitStatus, Guardian, GuardianError, GuardianEvent};
 use crate::logs::Logger;
@@ -134,6 +135,7 @@ pub(super) struct Live {
     pub(super) token: u64,
     pub(super) outbox: mpsc::UnboundedSender<ToExecutor>,
     pub(super) running: HashMap<u64, oneshot::Sender<BodyEnd>>,
+    pub(super) last_lines: LastLines,
 }
 
 impl Pool {
@@ -321,6 +323,9 @@ impl SlotLease {
             let changed = self.pool.changed.notified();
             if let Some(live) = &mut *self.executor().live.borrow_mut() {
                 let (sender, receiver) = oneshot::channel();
+                if live.running.is_empty() {
+                    live.last_lines.clear();
+                }
                 live.running.insert(assignment.attempt, sender);
                 // A writer that has ended belongs to a process whose death is about to be seen.
                 let _ = live.outbox.send(ToExecutor::Assign(Box::new(assignment)));

@@ -21,6 +21,9 @@ use crate::logs::{Level, Record};
 /// A dead process's last frames are read for this long; only a child that it left can hold the channel open.
 const LAST_FRAMES_WITHIN: Duration = Duration::from_millis(200);
 
+/// A process that has closed its channel gets this long to end by itself and so to say how.
+const ENDS_ALONE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Keeps the process at `index` alive until the pool stops.
 pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
     let mut consecutive = 0;
@@ -156,20 +159,27 @@ async fn serve(
     tokio::task::spawn_local(write_all(writer, messages));
     let frames = async {
         while let Ok(Some(message)) = frame::read_async::<FromExecutor>(&mut reader).await {
-            on_message(pool, index, token, &outbox, message);
+            on_message(pool, index, token, &outbox, last_lines, message);
         }
     };
     tokio::pin!(frames);
     let mut frames_ended = false;
+    let mut patience = None;
+    let mut killed = false;
     let status = loop {
         tokio::select! {
             () = &mut frames, if !frames_ended => {
                 frames_ended = true;
+                patience = Some(Instant::now() + ENDS_ALONE_WITHIN);
+            }
+            () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
+                patience = None;
+                killed = true;
                 // Without its channel a process is of no use, and may never end by itself.
                 let _ = pool.guardian.kill(token, nix::sys::signal::Signal::SIGKILL).await;
             }
             event = events.recv() => match event {
-                Some(GuardianEvent::Exited { status, .. }) => break Some(status),
+                Some(GuardianEvent::Exited { status, .. }) => break (!killed).then_some(status),
                 Some(GuardianEvent::Refused { reason, .. }) => {
                     announce(pool, Readiness::Refused(reason.clone()));
                     return Death { status: None, last_lines: reason };
@@ -203,12 +213,18 @@ fn on_message(
     index: usize,
     token: u64,
     outbox: &mpsc::UnboundedSender<ToExecutor>,
+    last_lines: &LastLines,
     message: FromExecutor,
 ) {
     let executor = &pool.executors[index];
     match message {
         FromExecutor::Ready(description) => {
-            let live = Live { token, outbox: outbox.clone(), running: HashMap::new() };
+            let live = Live {
+                token,
+                outbox: outbox.clone(),
+                running: HashMap::new(),
+                last_lines: last_lines.clone(),
+            };
             *executor.live.borrow_mut() = Some(live);
             if pool.stopping.get() {
                 let _ = outbox.send(ToExecutor::Stop);
@@ -232,7 +248,12 @@ fn on_message(
             }
             pool.changed.notify_waiters();
         }
-        FromExecutor::Log(line) => pool.body_line(*line),
+        FromExecutor::Log(line) => {
+            if line.source == "stderr" {
+                last_lines.push(&line.message);
+            }
+            pool.body_line(*line);
+        }
     }
 }
 
