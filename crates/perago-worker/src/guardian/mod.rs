@@ -7,6 +7,7 @@
 
 mod handle;
 mod message;
+mod processes;
 mod serve;
 
 pub use handle::{Guardian, GuardianError};

@@ -20,6 +20,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, setsid};
 
 use super::message::{ExitStatus, GuardianEvent, SpawnRequest, ToGuardian};
+use super::processes;
 use crate::executor::channel::CHANNEL_VARIABLE;
 
 /// The largest packet either side sends, in bytes; the environment goes by inheritance, not in the packet.
@@ -141,8 +142,17 @@ fn handle(
         ToGuardian::Kill { token, signal } => {
             // Only a child that is not reaped yet is signalled: its process id cannot have been reused.
             let child = children.iter().find(|(_, known)| **known == token).map(|(pid, _)| *pid);
-            if let (Some(pid), Ok(signal)) = (child, Signal::try_from(signal)) {
-                let _ = kill(Pid::from_raw(-pid), signal);
+            match (child, Signal::try_from(signal)) {
+                (Some(pid), Ok(Signal::SIGKILL)) => {
+                    let started = processes::below(pid);
+                    let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
+                    processes::kill_all(&started);
+                    processes::kill_started_by(token);
+                }
+                (Some(pid), Ok(signal)) => {
+                    let _ = kill(Pid::from_raw(-pid), signal);
+                }
+                _ => {}
             }
         }
     }
@@ -158,6 +168,7 @@ fn spawn(request: &SpawnRequest, descriptors: Vec<OwnedFd>) -> std::io::Result<i
         .args(&request.arguments)
         .envs(request.environment.iter().map(|(name, value)| (name, value)))
         .env(CHANNEL_VARIABLE, inherited.to_string())
+        .env(processes::TOKEN_VARIABLE, request.token.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors))
@@ -185,8 +196,9 @@ fn reap(socket: &OwnedFd, children: &mut HashMap<i32, u64>) {
             _ => return,
         };
         if let Some(token) = children.remove(&pid.as_raw()) {
-            // What the executor started and left in its process group must not outlive it.
+            // What the executor started must not outlive it.
             let _ = kill(Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
+            processes::kill_started_by(token);
             report(socket, &GuardianEvent::Exited { token, status });
         }
     }
@@ -202,9 +214,7 @@ fn report(socket: &OwnedFd, event: &GuardianEvent) {
 /// Kills everything below this process, until nothing is left: as subreaper it inherits every orphan.
 fn kill_descendants() {
     loop {
-        for pid in descendants() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        processes::kill_all(&processes::below(std::process::id() as i32));
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => break,
@@ -214,36 +224,6 @@ fn kill_descendants() {
         }
         std::thread::sleep(RETRY_KILL_EVERY);
     }
-}
-
-/// The process ids of all live descendants, read from `/proc`.
-fn descendants() -> Vec<i32> {
-    let mut parents = HashMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Some(parent) = parent_of(pid) {
-            parents.insert(pid, parent);
-        }
-    }
-    let me = std::process::id() as i32;
-    let below_me = |mut pid: i32| {
-        while let Some(&parent) = parents.get(&pid) {
-            if parent == me {
-                return true;
-            }
-            pid = parent;
-        }
-        false
-    };
-    parents.keys().copied().filter(|&pid| below_me(pid)).collect()
-}
-
-/// The parent in `/proc/PID/stat`: the second field after the command's closing parenthesis (`proc(5)`).
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Sends one packet with descriptors; used by the handle.
