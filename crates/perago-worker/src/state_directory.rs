@@ -120,6 +120,7 @@ struct LockFile {
 impl LockFile {
     fn take(path: &Path) -> Result<Self, StateError> {
         let system = |reason| StateError::System { path: path.to_owned(), reason };
+        let deadline = Instant::now() + PREDECESSOR_ENDS_WITHIN;
         loop {
             let mut file = File::options()
                 .create(true)
@@ -132,6 +133,11 @@ impl LockFile {
             let mut content = String::new();
             let _ = file.read_to_string(&mut content);
             let holder: Value = serde_json::from_str(&content).unwrap_or(Value::Null);
+            // A dead supervisor's lock is held by its guardian until nothing of it is left: a matter of milliseconds.
+            if !locked && pid_of(&holder).is_none_or(|pid| !is_running(pid)) && Instant::now() < deadline {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
             if !locked || holder_lives_without_lock(&holder) {
                 let pid = holder["supervisor_pid"].to_string();
                 return Err(StateError::Locked { path: path.to_owned(), pid });
@@ -156,12 +162,18 @@ impl LockFile {
 
 /// Whether a supervisor of 0.6, which takes no advisory lock, wrote the file and its process still runs.
 fn holder_lives_without_lock(holder: &Value) -> bool {
-    let pid = holder["supervisor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    match pid {
-        Some(pid) if holder["advisory_lock"] != Value::Bool(true) && pid > 0 => {
-            !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH))
-        }
-        _ => false,
+    holder["advisory_lock"] != Value::Bool(true) && pid_of(holder).is_some_and(is_running)
+}
+
+fn pid_of(holder: &Value) -> Option<i32> {
+    holder["supervisor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0)
+}
+
+/// Whether a process runs; one that is dead but not collected by its parent does not (`proc(5)`, field `state`).
+fn is_running(pid: i32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(')').is_none_or(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X'])),
+        Err(_) => !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH)),
     }
 }
 
