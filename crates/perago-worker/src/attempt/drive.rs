@@ -76,6 +76,7 @@ struct Attempt {
     events: mpsc::UnboundedReceiver<Event>,
     started_at: Moment,
     abandoned: bool,
+    lapsed: bool,
 }
 
 /// How the attempt's body came to an end, or did not begin.
@@ -101,6 +102,7 @@ impl Attempt {
             events,
             started_at: now,
             abandoned: false,
+            lapsed: false,
         }
     }
 
@@ -135,6 +137,7 @@ impl Attempt {
         let task = Rc::clone(&self.task);
         let slot = self.slot.clone();
         let number = self.number;
+        let context = Rc::clone(&self.context);
         async move {
             let params = match params_of(&task) {
                 Ok(params) => params,
@@ -150,18 +153,16 @@ impl Attempt {
                 retry_count: u32::try_from(task.retry_count).unwrap_or(0),
                 params,
             };
-            match slot.assign(assignment).await {
-                Ok(ended) => match ended.await {
-                    Ok(end) => Body::Ended(end),
-                    Err(_) => Body::NotStarted,
-                },
-                Err(_) => Body::NotStarted,
-            }
+            let Ok(ended) = slot.assign(assignment).await else { return Body::NotStarted };
+            let started = Record::new(Level::Info, "task_started", "task handed to an executor");
+            context.logger.write(context.open.label(number, started));
+            ended.await.map_or(Body::NotStarted, Body::Ended)
         }
     }
 
     fn on_body(&mut self, body: Body) -> Event {
         let Body::Ended(end) = body else { return Event::Abandon };
+        let end = if self.lapsed { lapsed_end(end) } else { end };
         let context = &self.context;
         let seconds = (context.clock.now().saturating_sub(self.started_at)).as_secs_f64();
         context.instruments.attempt_ended(seconds);
@@ -268,12 +269,9 @@ impl Attempt {
     }
 
     async fn enforce_strict_lease(&mut self, now: Moment) {
-        if self.context.strict_lease
-            && self.finished.is_none()
-            && self.machine.is_lapsed(now)
-            && !self.abandoned
+        if self.context.strict_lease && self.finished.is_none() && self.machine.is_lapsed(now) && !self.lapsed
         {
-            self.abandoned = true;
+            self.lapsed = true;
             self.log(
                 Level::Warning,
                 "lease_lapsed",
@@ -322,6 +320,17 @@ impl Attempt {
     fn log(&self, level: Level, event: &'static str, message: &str, more: impl FnOnce(Record) -> Record) {
         let record = self.context.open.label(self.number, Record::new(level, event, message));
         self.context.logger.write(more(record));
+    }
+}
+
+/// The end of a body that was stopped because its lease ran out.
+fn lapsed_end(end: BodyEnd) -> BodyEnd {
+    match end {
+        BodyEnd::Died(_) => BodyEnd::Refused(Failure {
+            code: FailureCode::LeaseLost.code().to_owned(),
+            reason: "the lease ran out without contact with the server, so the body was stopped".to_owned(),
+        }),
+        other => other,
     }
 }
 
