@@ -113,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=50_000)
     parser.add_argument("--repeat", type=int, default=21)
-    parser.add_argument("--peer-python", help="interpreter of an environment with the package to compare with")
+    parser.add_argument("--peer-python", help="interpreter of the package to compare with")
     parser.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.as_peer:

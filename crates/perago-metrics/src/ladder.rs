@@ -72,7 +72,7 @@ pub struct Ladder {
     bounds: Box<[f64]>,
     /// For each binary exponent, the first bound that a value of it can fall under: it leaves one or two
     /// comparisons where a binary search takes five cache-dependent steps.
-    first_by_exponent: Box<[u8; EXPONENTS]>,
+    first_by_exponent: [u8; EXPONENTS],
 }
 
 impl Ladder {
@@ -86,7 +86,7 @@ impl Ladder {
         {
             return Err(Error::Buckets { bounds: bounds.to_vec() });
         }
-        let mut first_by_exponent = Box::new([0_u8; EXPONENTS]);
+        let mut first_by_exponent = [0_u8; EXPONENTS];
         for (exponent, first) in first_by_exponent.iter_mut().enumerate() {
             let smallest = f64::from_bits((exponent as u64) << 52);
             *first = bounds.partition_point(|bound| *bound < smallest) as u8;

@@ -11,6 +11,7 @@ use crate::ladder::{Ladder, LadderRules};
 use crate::lookup;
 use crate::rules::{Label, Rules};
 use crate::series::{Kind, SeriesKey};
+use crate::shard::Shards;
 use crate::warning::{MetricWarning, Reason, Throttle, WarningSink};
 use crate::writer::ArenaWriter;
 
@@ -48,6 +49,8 @@ impl RecorderOptions {
 #[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Shared>,
+    /// The writer's, a step nearer for every sample.
+    shards: Arc<Shards>,
 }
 
 struct Shared {
@@ -90,7 +93,8 @@ impl Recorder {
     pub fn new(writer: ArenaWriter, options: RecorderOptions) -> Self {
         let RecorderOptions { rules, ladders, label_sets, warnings } = options;
         let registry = ForkLock::new(Registry::load(&writer, &ladders));
-        Self { shared: Arc::new(Shared { writer, rules, ladders, label_sets, warnings, registry }) }
+        let shards = Arc::clone(writer.shards());
+        Self { shards, shared: Arc::new(Shared { writer, rules, ladders, label_sets, warnings, registry }) }
     }
 
     /// The task whose samples these are.
@@ -101,7 +105,7 @@ impl Recorder {
     /// A number that no other recorder of this process has had, for caches of [`Series`].
     #[inline]
     pub fn number(&self) -> u64 {
-        self.shared.writer.shards().number()
+        self.shards.number()
     }
 
     /// Records `value` into the histogram `app.<name>`.
@@ -171,7 +175,7 @@ impl Recorder {
         // Not contained: NaN too.
         if (0.0..f64::INFINITY).contains(&value) {
             let bucket = series.ladder.bucket(value);
-            if !self.shared.writer.shards().with(|shard| shard.add(series.cell as usize, bucket, value)) {
+            if !self.shards.with(|shard| shard.add(series.cell as usize, bucket, value)) {
                 self.drop_sample(series, Reason::ShardBusy);
             }
         } else {
@@ -184,7 +188,7 @@ impl Recorder {
     pub fn set(&self, series: &Series, value: f64) {
         if value.is_finite() {
             let time = clock::monotonic_nanos();
-            if !self.shared.writer.shards().with(|shard| shard.set(series.cell as usize, value, time)) {
+            if !self.shards.with(|shard| shard.set(series.cell as usize, value, time)) {
                 self.drop_sample(series, Reason::ShardBusy);
             }
         } else {

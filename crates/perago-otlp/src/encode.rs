@@ -1,99 +1,131 @@
 //! A snapshot as the bytes of an OTLP export request.
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint,
-    ResourceMetrics, ScopeMetrics, metric, number_data_point,
-};
-use opentelemetry_proto::tonic::resource;
-use perago_metrics::{Point, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
-use prost::Message as _;
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, DataPointFlags};
+use perago_metrics::{Kind, Point, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
 
 use crate::Resource;
+use crate::wire::Message;
 
 const SCOPE: &str = "perago";
 
 /// Encodes `snapshot`, and "no recorded value" for each gauge of `ended`: the store then drops it at once.
 pub fn encode<'a>(
-    snapshot: Snapshot,
+    snapshot: &Snapshot,
     ended: impl IntoIterator<Item = &'a SeriesKey>,
     resource: &Resource,
 ) -> Vec<u8> {
-    let Snapshot { start_unix_nanos, time_unix_nanos, points, .. } = snapshot;
-    let mut metrics: Vec<Metric> = Vec::new();
-    for point in points {
-        add_point(&mut metrics, point, start_unix_nanos, time_unix_nanos);
+    let mut metrics = Metrics::new(snapshot);
+    for point in &snapshot.points {
+        metrics.add(point);
     }
     for key in ended {
-        add_gauge(&mut metrics, key, None, time_unix_nanos);
+        metrics.gauge(key, None);
     }
-    let scope = InstrumentationScope {
-        name: SCOPE.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..InstrumentationScope::default()
-    };
-    let resource = resource::v1::Resource {
-        attributes: resource.attributes().iter().map(|(key, value)| attribute(key, value)).collect(),
-        ..resource::v1::Resource::default()
-    };
-    let request = ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource),
-            scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics, schema_url: String::new() }],
-            schema_url: String::new(),
-        }],
-    };
-    request.encode_to_vec()
+    metrics.close();
+
+    let mut scope = Message::default();
+    scope.string(1, SCOPE);
+    scope.string(2, env!("CARGO_PKG_VERSION"));
+    let mut scope_metrics = metrics.scope_metrics;
+    scope_metrics.message(1, &scope);
+    let mut attributes = Message::default();
+    for (key, value) in resource.attributes() {
+        attributes.attribute(1, key, value);
+    }
+    let mut resource_metrics = Message::default();
+    resource_metrics.message(1, &attributes);
+    resource_metrics.message(2, &scope_metrics);
+    let mut request = Message::default();
+    request.message(1, &resource_metrics);
+    request.into_bytes()
 }
 
-fn add_point(metrics: &mut Vec<Metric>, point: Point, start: u64, time: u64) {
-    let (bounds, counts, sum) = match point.value {
-        Value::Gauge(value) => return add_gauge(metrics, &point.key, Some(value), time),
-        Value::Histogram { bounds, counts, sum } => (bounds, counts, sum),
-    };
-    let data_point = HistogramDataPoint {
-        attributes: attributes(&point.key),
-        start_time_unix_nano: start,
-        time_unix_nano: time,
-        count: counts.iter().sum(),
-        sum: Some(sum),
-        bucket_counts: counts,
-        explicit_bounds: bounds.to_vec(),
-        ..HistogramDataPoint::default()
-    };
-    if let Some(Metric { name, data: Some(metric::Data::Histogram(histogram)), .. }) = metrics.last_mut()
-        && *name == *point.key.name()
-    {
-        histogram.data_points.push(data_point);
-        return;
-    }
-    let histogram = Histogram {
-        data_points: vec![data_point],
-        aggregation_temporality: AggregationTemporality::Cumulative.into(),
-    };
-    metrics.push(new_metric(point.key.name(), metric::Data::Histogram(histogram)));
+/// The metrics of one scope; data points of one metric that come one after another are one message.
+struct Metrics<'a> {
+    start: u64,
+    time: u64,
+    scope_metrics: Message,
+    open: Option<(Kind, &'a str)>,
+    /// The data points of the open metric.
+    data: Message,
+    point: Message,
+    metric: Message,
 }
 
-fn add_gauge(metrics: &mut Vec<Metric>, key: &SeriesKey, value: Option<f64>, time: u64) {
-    let data_point = NumberDataPoint {
-        attributes: attributes(key),
-        time_unix_nano: time,
-        flags: if value.is_none() { DataPointFlags::NoRecordedValueMask as u32 } else { 0 },
-        value: value.map(number_data_point::Value::AsDouble),
-        ..NumberDataPoint::default()
-    };
-    if let Some(Metric { name, data: Some(metric::Data::Gauge(gauge)), .. }) = metrics.last_mut()
-        && *name == *key.name()
-    {
-        gauge.data_points.push(data_point);
-        return;
+impl<'a> Metrics<'a> {
+    fn new(snapshot: &Snapshot) -> Self {
+        Self {
+            start: snapshot.start_unix_nanos,
+            time: snapshot.time_unix_nanos,
+            scope_metrics: Message::default(),
+            open: None,
+            data: Message::default(),
+            point: Message::default(),
+            metric: Message::default(),
+        }
     }
-    metrics.push(new_metric(key.name(), metric::Data::Gauge(Gauge { data_points: vec![data_point] })));
-}
 
-fn new_metric(name: &str, data: metric::Data) -> Metric {
-    Metric { name: name.to_owned(), unit: unit(name).to_owned(), data: Some(data), ..Metric::default() }
+    fn add(&mut self, point: &'a Point) {
+        match &point.value {
+            Value::Gauge(value) => self.gauge(&point.key, Some(*value)),
+            Value::Histogram { bounds, counts, sum } => self.histogram(&point.key, bounds, counts, *sum),
+        }
+    }
+
+    fn histogram(&mut self, key: &'a SeriesKey, bounds: &[f64], counts: &[u64], sum: f64) {
+        self.begin(key);
+        self.point.fixed64(2, self.start);
+        self.point.fixed64(3, self.time);
+        self.point.fixed64(4, counts.iter().sum());
+        self.point.double(5, sum);
+        self.point.packed(6, counts.iter().copied());
+        self.point.packed(7, bounds.iter().map(|bound| bound.to_bits()));
+        for (label, value) in key.labels() {
+            self.point.attribute(9, label, value);
+        }
+        self.data.message(1, &self.point);
+    }
+
+    fn gauge(&mut self, key: &'a SeriesKey, value: Option<f64>) {
+        self.begin(key);
+        self.point.fixed64(3, self.time);
+        match value {
+            Some(value) => self.point.double(4, value),
+            None => self.point.varint(8, DataPointFlags::NoRecordedValueMask as u64),
+        }
+        for (label, value) in key.labels() {
+            self.point.attribute(7, label, value);
+        }
+        self.data.message(1, &self.point);
+    }
+
+    fn begin(&mut self, key: &'a SeriesKey) {
+        if self.open != Some((key.kind(), key.name())) {
+            self.close();
+            self.open = Some((key.kind(), key.name()));
+        }
+        self.point.clear();
+    }
+
+    /// Ends the open metric.
+    fn close(&mut self) {
+        let Some((kind, name)) = self.open.take() else { return };
+        self.metric.clear();
+        self.metric.string(1, name);
+        let unit = unit(name);
+        if !unit.is_empty() {
+            self.metric.string(3, unit);
+        }
+        match kind {
+            Kind::Gauge => self.metric.message(5, &self.data),
+            Kind::Histogram => {
+                self.data.varint(2, AggregationTemporality::Cumulative as u64);
+                self.metric.message(9, &self.data);
+            }
+        }
+        self.scope_metrics.message(2, &self.metric);
+        self.data.clear();
+    }
 }
 
 /// Units stand only where the name says them already, so that no naming mode of a store renames a series.
@@ -102,17 +134,5 @@ fn unit(name: &str) -> &'static str {
         Some(name) if name.ends_with("_seconds") => "s",
         Some(name) if name.ends_with("_bytes") => "By",
         _ => "",
-    }
-}
-
-fn attributes(key: &SeriesKey) -> Vec<KeyValue> {
-    key.labels().iter().map(|(key, value)| attribute(key, value)).collect()
-}
-
-fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
-        ..KeyValue::default()
     }
 }

@@ -221,7 +221,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
     /// A push at the interval gives way to a command, whose own push has newer values. None if there was no command.
     async fn push_unless_commanded(&mut self) -> Option<Option<Command>> {
         let snapshot = self.snapshot();
-        let (request, gauges) = self.encode(snapshot);
+        let (request, gauges) = self.encode(&snapshot);
         let deadline = Instant::now() + self.options.timeout;
         tokio::select! {
             biased;
@@ -240,7 +240,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
 
     async fn push(&mut self, deadline: Instant) -> Result<(), PushFailure> {
         let snapshot = self.snapshot();
-        let (request, gauges) = self.encode(snapshot);
+        let (request, gauges) = self.encode(&snapshot);
         let result = self.pusher.push(request, deadline).await;
         self.conclude(result, gauges)
     }
@@ -252,7 +252,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
         }
         let mut ending = self.snapshot();
         ending.points.clear();
-        let (request, gauges) = self.encode(ending);
+        let (request, gauges) = self.encode(&ending);
         let result = self.pusher.push(request, deadline).await;
         self.conclude(result, gauges)
     }
@@ -266,7 +266,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
     }
 
     /// The request, and the gauges that the store shows once it has it.
-    fn encode(&self, snapshot: Snapshot) -> (Vec<u8>, HashSet<Arc<SeriesKey>>) {
+    fn encode(&self, snapshot: &Snapshot) -> (Vec<u8>, HashSet<Arc<SeriesKey>>) {
         let is_gauge = |point: &&perago_metrics::Point| matches!(point.value, Value::Gauge(_));
         let gauges: HashSet<Arc<SeriesKey>> =
             snapshot.points.iter().filter(is_gauge).map(|point| Arc::clone(&point.key)).collect();

@@ -9,6 +9,7 @@ mod error;
 mod exporter;
 mod push;
 mod resource;
+mod wire;
 
 pub use encode::encode;
 pub use error::{Error, PushFailure};

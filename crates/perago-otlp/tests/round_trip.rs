@@ -88,7 +88,7 @@ proptest! {
     #[test]
     fn what_is_encoded_decodes_to_the_same(points in proptest::collection::vec(point(), 0..20)) {
         let snapshot = Snapshot { start_unix_nanos: 5, time_unix_nanos: 9, points: points.clone(), ..Snapshot::default() };
-        let bytes = encode(snapshot, [], &Resource::new(WORKER, None, &[]));
+        let bytes = encode(&snapshot, [], &Resource::new(WORKER, None, &[]));
         prop_assert_eq!(decode(&bytes, 9, 5), points);
     }
 }
