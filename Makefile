@@ -18,7 +18,7 @@ $(VENV)/.tools: pyproject.toml
 	touch $@
 
 build: $(VENV)/.tools ## Build the extension and the command into .venv (release)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) PIP_QUIET=1 $(BIN)/maturin develop --release --quiet
 
 demo: build ## Run the audio pipeline on embedded services
 	$(BIN)/perago demo

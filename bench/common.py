@@ -47,7 +47,7 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 
 def pss_megabytes(pids: list[int]) -> float:
-    """Return the sum of proportional set sizes: shared pages count once over all processes that share them."""
+    """Return the sum of proportional set sizes: pages count once over all that share them."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -57,7 +57,7 @@ def pss_megabytes(pids: list[int]) -> float:
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """Return the processor time that these processes have used so far, children that they waited for included."""
+    """Return the processor time of these processes so far, with the children that they waited for."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -15,6 +15,7 @@ import urllib.parse
 from pathlib import Path
 
 from common import cpu_seconds, parser, perago_command, pss_megabytes, server, worker
+
 from support.waiting import until
 
 TASK = "bench.echo"

@@ -1,7 +1,7 @@
 """Every benchmark that needs no real service, in short form; the long form of each stands in its header.
 
-    make bench                      or, beside the peer:
-    .venv/bin/python bench/run.py --peer PEER_VENV/bin/perago
+make bench                      or, beside the peer:
+.venv/bin/python bench/run.py --peer PEER_VENV/bin/perago
 """
 
 from __future__ import annotations

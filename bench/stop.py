@@ -1,6 +1,6 @@
 """How a worker ends: SIGTERM when idle, a second signal, and a killed supervisor.
 
-    .venv/bin/python bench/stop.py [--conductor URL] [--stops 100] [--kills 20]
+.venv/bin/python bench/stop.py [--conductor URL] [--stops 100] [--kills 20]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from common import parser, server, spread
+
 from support.waiting import until
 from support.worker import Worker
 

@@ -1,9 +1,9 @@
-"""Tasks a second of an echo task, beside a bare poll-and-update loop with the same slots and rule for polling.
+"""Tasks a second of an echo task, beside a bare poll-and-update loop with the same slots and rule.
 
     .venv/bin/python bench/throughput.py [--conductor URL] [--pairs 10] [--tasks 500] [--slots 2] [--peer …]
 
-The tasks are queued first. A run is timed from the first claim to the last accepted update, as the server's own
-records say, so that starting a process does not count; loop and worker take turns.
+The tasks are queued first. A run is timed from the first claim to the last accepted update, as the server's
+own records say, so that starting a process does not count; loop and worker take turns.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 from common import ROOT, Conductor, parser, perago_command, server, spread, worker
+
 from support.waiting import until
 
 TASK = "bench.echo"
@@ -65,14 +66,15 @@ def main() -> None:
                         seconds = seconds_of(conductor, runs)
                 if number:
                     measured.append(options.tasks / seconds)
-        print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs of {options.tasks} tasks")
+        print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs, {options.tasks} tasks")
     for name, measured in rates.items():
         print(f"{name:<11} {spread(measured, 1)} tasks/s")
     for name, measured in rates.items():
         if name != "bare loop":
             ratios = [own / bare for own, bare in zip(measured, rates["bare loop"], strict=True)]
             print(f"{name} / bare loop: {spread(ratios)}")
-            print(f"{name} / bare loop, ratio of medians: {ratio_of_medians(measured, rates['bare loop']):.3f}")
+            medians = ratio_of_medians(measured, rates["bare loop"])
+            print(f"{name} / bare loop, ratio of medians: {medians:.3f}")
 
 
 def ratio_of_medians(own: list[float], bare: list[float]) -> float:

@@ -14,8 +14,9 @@ def main() -> int:
     """Run one command line.
 
     Returns:
-        The exit code: 0 done, 1 something given cannot be used, 2 wrong usage, 3 a fault of ours, 4 stopped by
-        force.
+        The exit code: 0 done, 1 something given cannot be used, 2 wrong usage, 3 a fault of ours, 4 stopped
+        by force.
+
     """
     arguments = ["perago", *sys.argv[1:]]
     return run_command_line(arguments, sys.executable)

@@ -23,8 +23,8 @@ _STANDARD_RECORD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"mess
 class BodyLog:
     """Sends lines to the supervisor.
 
-    In process mode every line of the process belongs to the one attempt that runs, whichever thread writes it. In
-    thread mode a line belongs to the attempt of its own thread.
+    In process mode every line of the process belongs to the one attempt that runs, whichever thread writes
+    it. In thread mode a line belongs to the attempt of its own thread.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -100,7 +100,7 @@ class BodyLog:
         exception: str | None = None,
         fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """Send one line. A supervisor that is gone is noticed elsewhere; a body never fails because of its log."""
+        """Send one line. A supervisor that is gone is noticed elsewhere; a body never fails for its log."""
         encoded = json.dumps(dict(fields), default=str) if fields else None
         attempt = self._current if self._shared else getattr(self._local, "current", None)
         with suppress(OSError):

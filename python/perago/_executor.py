@@ -1,7 +1,7 @@
 """The executor: the process that imports the author's module and runs its body.
 
-Started by the supervisor with a channel on an inherited descriptor. Says what the module declares, then runs one
-assignment after the other (or several at once in thread mode) until the supervisor wants no more.
+Started by the supervisor with a channel on an inherited descriptor. Says what the module declares, then runs
+one assignment after the other (or several at once in thread mode) until the supervisor wants no more.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def _describe_only(channel: Channel) -> None:
 def _let_the_supervisor_decide() -> None:
     """Ignore the signals that stop a worker, but not in the programs that a body starts.
 
-    A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A Python
-    handler, unlike SIG_IGN, is not inherited by a program that the body executes.
+    A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A
+    Python handler, unlike SIG_IGN, is not inherited by a program that the body executes.
     """
 
     def ignore(signal_number: int, frame: FrameType | None) -> None:
@@ -77,9 +77,11 @@ def _let_the_supervisor_decide() -> None:
         signal.signal(signal_number, ignore)
 
 
-def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder | None:
+def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder:
     if channel.arena is None:
-        return None
+        from perago._disabled_metrics import DisabledMetricRecorder
+
+        return DisabledMetricRecorder()
     from perago._native import open_recorder
 
     return open_recorder(

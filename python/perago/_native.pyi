@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, final
 
 from perago.metrics import MetricRecorder
 
@@ -46,6 +46,7 @@ def workspace_prefix(prefix: str, /) -> str:
 
     Raises:
         TaskDefinitionError: The prefix could leave the repository.
+
     """
 
 def check_guardrail_path(path: str, /) -> None:
@@ -53,6 +54,7 @@ def check_guardrail_path(path: str, /) -> None:
 
     Raises:
         TaskDefinitionError: The path could leave the workspace or names a drive.
+
     """
 
 def check_task_name(name: str, /) -> None:
@@ -60,6 +62,7 @@ def check_task_name(name: str, /) -> None:
 
     Raises:
         TaskDefinitionError: The name is blank or holds a path separator.
+
     """
 
 def check_owner_email(owner_email: str, /) -> None:
@@ -67,6 +70,7 @@ def check_owner_email(owner_email: str, /) -> None:
 
     Raises:
         TaskDefinitionError: Nobody is named.
+
     """
 
 def transform_schema(schema: bytes, /, *, allow_extra: bool) -> bytes:
@@ -75,6 +79,7 @@ def transform_schema(schema: bytes, /, *, allow_extra: bool) -> bytes:
     Raises:
         TaskDefinitionError: The schema refers to definitions that it lacks, or is too large.
         ValueError: The bytes are not JSON.
+
     """
 
 def task_definition(description: bytes, /) -> tuple[str, bytes]:
@@ -83,6 +88,7 @@ def task_definition(description: bytes, /) -> tuple[str, bytes]:
     Raises:
         TaskDefinitionError: The first finding that is an error.
         ValueError: The bytes are not a description.
+
     """
 
 def pretty_ascii_json(document: bytes, /) -> str:
@@ -90,6 +96,7 @@ def pretty_ascii_json(document: bytes, /) -> str:
 
     Raises:
         ValueError: The bytes are not JSON.
+
     """
 
 def staging_branch_name(
@@ -111,6 +118,7 @@ def cut_reason(reason: str, most_characters: int, /) -> tuple[str, int | None]:
 
 # Recorder (perago.metrics)
 
+@final
 class Recorder(MetricRecorder):
     """The recorder of a task body, a virtual subclass of `MetricRecorder`. Made by `open_recorder`."""
 
@@ -123,6 +131,7 @@ class Recorder(MetricRecorder):
     def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> Timer:
         """Return a context manager and decorator that adds seconds to the histogram ``app.<name>``."""
 
+@final
 class Timer:
     """Measures a block or a function. Made by `Recorder.timer`."""
 
@@ -150,9 +159,9 @@ def open_recorder(
     arena_path: str | Path,
     task_name: str,
     *,
-    reserved_labels: Sequence[str] = (),
+    reserved_labels: Sequence[str] = ...,
     buckets: dict[str, list[float]] | None = None,
-    label_sets: int = 1000,
+    label_sets: int = ...,
     warning: Callable[[dict[str, str]], object] | None = None,
 ) -> Recorder:
     """Open the arena that the supervisor made, for the samples of one task.
@@ -169,18 +178,20 @@ def open_recorder(
     Raises:
         OSError: The file is missing, damaged or not an arena; the text ends with a stable code.
         ValueError: Bounds are not ascending.
+
     """
 
+@final
 class MetricRules:
     """The rules of a recorder without an arena."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         task_name: str,
         *,
-        reserved_labels: Sequence[str] = (),
+        reserved_labels: Sequence[str] = ...,
         warning: Callable[[dict[str, str]], object] | None = None,
-    ) -> None: ...
+    ) -> MetricRules: ...
     def check(
         self,
         kind: str,
@@ -194,10 +205,11 @@ class MetricRules:
     def check_shape(name: str, labels: Mapping[str, str] | None = None) -> None:
         """Raise the ``TypeError`` of a timer whose name or labels have the wrong type."""
 
+@final
 class ArenaStore:
     """The arenas in one directory, for tests and benchmarks of the recorder."""
 
-    def __init__(self, directory: str | Path) -> None: ...
+    def __new__(cls, directory: str | Path) -> ArenaStore: ...
     def begin(self, slot: str) -> Path:
         """Return the path of a slot's arena, made if it is missing, for a new writer."""
 
@@ -218,16 +230,19 @@ def run_command_line(arguments: Sequence[str], interpreter: str) -> int:
 
     Returns:
         The exit code.
+
     """
 
+@final
 class Channel:
     """The executor's end of its channel to the supervisor, opened from the environment.
 
     Raises:
         OSError: This process was not started as an executor, or the supervisor is gone.
+
     """
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Channel: ...
     @property
     def module_target(self) -> str:
         """The author's module."""
@@ -287,6 +302,7 @@ class Channel:
     ) -> None:
         """Send one line of the log; ``time`` in seconds since the epoch, ``fields`` a JSON object."""
 
+@final
 class AttemptAssignment:
     """One attempt that the executor must run. Made by `Channel.receive`."""
 

@@ -56,13 +56,13 @@ catalogue! {
         "return only values that JSON can hold: no NaN, no infinity, no arbitrary objects";
     /// The result is larger than Conductor can keep.
     ResultTooLarge = "result_too_large", true,
-        "write large results to the workspace and return their path";
+        "return less than 3 MiB of JSON: store large data elsewhere and return where it is";
     /// The task has metrics and the caller passed no recorder.
     MetricsMissing = "metrics_missing", false,
         "pass a MetricRecorder, in tests an InMemoryMetricRecorder";
     /// Conductor moved the input to external storage, which a worker cannot read.
     ExternalPayload = "external_payload", true,
-        "pass large inputs through the workspace, or raise the server's payload threshold";
+        "pass less than 3 MiB of input: store large data elsewhere and pass where it is";
     /// A guardrail before the body failed.
     PreGuardrail = "pre_guardrail", true,
         "the workspace given to the task lacks what its WorkspaceSpec(pre=...) asks for";

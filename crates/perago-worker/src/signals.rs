@@ -1,8 +1,15 @@
 //! The signals that stop a worker: the first asks it to drain, the second to stop now.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::Instant;
+
+/// Signals this close together are one order: `timeout` and some supervisors send it to a process and then to its
+/// group.
+const ONE_ORDER_WITHIN: Duration = Duration::from_millis(30);
 
 /// Counts SIGTERM and SIGINT. Needs a `LocalSet`.
 #[derive(Debug)]
@@ -30,12 +37,16 @@ impl Signals {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (count, seen) = watch::channel(0);
         let listener = spawn_local(async move {
+            let mut last: Option<Instant> = None;
             loop {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                count.send_modify(|seen| *seen += 1);
+                if last.is_none_or(|last| last.elapsed() > ONE_ORDER_WITHIN) {
+                    count.send_modify(|seen| *seen += 1);
+                }
+                last = Some(Instant::now());
             }
         });
         Ok(Self { seen, _listener: Listener(listener.abort_handle()) })

@@ -84,7 +84,7 @@ pub struct Ready {
 pub enum Stopped {
     /// Told to, and everything that ran was reported.
     Drained,
-    /// Told twice, or its deadline passed: what ran was given up.
+    /// Told twice, or a deadline passed: what ran, or a result that the server did not take, was given up.
     Forced,
 }
 
@@ -177,6 +177,9 @@ pub struct ModuleDescription {
     /// What is wrong or doubtful about it.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// What only the authoring language can find doubtful; moved into `findings` by [`Self::parse`].
+    #[serde(default)]
+    warnings: Vec<Finding>,
 }
 
 impl ModuleDescription {
@@ -186,11 +189,10 @@ impl ModuleDescription {
     /// The parser's words, when it is not one.
     pub fn parse(raw: &RawValue) -> Result<Self, String> {
         let mut this: Self = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
-        if let Some(task) = &this.task {
-            for finding in task.validate() {
-                if !this.findings.contains(&finding) {
-                    this.findings.push(finding);
-                }
+        let judged = this.task.as_ref().map(TaskDescription::validate).unwrap_or_default();
+        for finding in std::mem::take(&mut this.warnings).into_iter().chain(judged) {
+            if !this.findings.contains(&finding) {
+                this.findings.push(finding);
             }
         }
         Ok(this)
@@ -375,12 +377,9 @@ impl Worker {
         self.pool.stop();
         let deadline = settings.shutdown_force_kill_after;
         let stopped = match deadline {
-            None => {
-                self.drain(poller, &abandon).await;
-                Stopped::Drained
-            }
+            None => self.drain(poller, &abandon).await,
             Some(limit) => match tokio::time::timeout(limit, self.drain(poller, &abandon)).await {
-                Ok(()) => Stopped::Drained,
+                Ok(stopped) => stopped,
                 Err(_) => self.give_up(&abandon).await,
             },
         };
@@ -395,7 +394,11 @@ impl Worker {
     }
 
     /// Waits for the poll in flight, the bodies that run, and the delivery of their results.
-    async fn drain(&self, poller: Option<JoinHandle<Vec<JoinHandle<()>>>>, abandon: &watch::Sender<bool>) {
+    async fn drain(
+        &self,
+        poller: Option<JoinHandle<Vec<JoinHandle<()>>>>,
+        abandon: &watch::Sender<bool>,
+    ) -> Stopped {
         let attempts = match poller {
             Some(poller) => poller.await.unwrap_or_default(),
             None => Vec::new(),
@@ -407,13 +410,16 @@ impl Worker {
             }
         };
         tokio::pin!(delivered);
+        let mut stopped = Stopped::Drained;
         if tokio::time::timeout(DELIVER_WITHIN, &mut delivered).await.is_err() {
+            stopped = Stopped::Forced;
             abandon.send_replace(true);
             delivered.await;
         }
         if tokio::time::timeout(EXECUTORS_END_WITHIN, self.pool.stopped()).await.is_err() {
             self.pool.kill_all().await;
         }
+        stopped
     }
 
     async fn give_up(&self, abandon: &watch::Sender<bool>) -> Stopped {

@@ -188,10 +188,15 @@ impl Settings {
             lakefs: errors.keep(lakefs::parse(environment), None),
             metrics: errors.keep(metrics::parse(environment), None),
             overrides: WorkerOverrides::new(environment),
-            warnings: table::unknown(environment).into_iter().chain(metrics::warnings(environment)).collect(),
+            warnings: warnings(environment),
             workspace_root,
         };
         errors.into_result(settings.with_address_warning())
+    }
+
+    /// The warnings about the environment alone, for when there are no settings to hold them.
+    pub fn environment_warnings(cwd: &Path, process_env: &BTreeMap<String, String>) -> Vec<Finding> {
+        Environment::read(cwd, process_env).map(|environment| warnings(&environment)).unwrap_or_default()
     }
 
     /// The lines of `perago check`: name and value, never a secret.
@@ -218,6 +223,10 @@ impl Settings {
         }
         self
     }
+}
+
+fn warnings(environment: &Environment) -> Vec<Finding> {
+    table::unknown(environment).into_iter().chain(metrics::warnings(environment)).collect()
 }
 
 /// Reads variables that share a form.

@@ -56,7 +56,10 @@ fn check_in(module_target: &str, host: &Host, environment: &BTreeMap<String, Str
             summary = settings.summary();
             findings.extend(settings.warnings);
         }
-        Err(errors) => findings.extend(errors.into_iter().map(|error| error.finding())),
+        Err(errors) => {
+            findings.extend(errors.into_iter().map(|error| error.finding()));
+            findings.extend(Settings::environment_warnings(&current_directory(), environment));
+        }
     }
     let described = match describe(host, module_target) {
         Ok(described) => described,

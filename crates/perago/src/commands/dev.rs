@@ -23,6 +23,7 @@ pub(crate) fn run(options: &Options, printer: &Printer) -> Result<ExitStatus, Fa
 }
 
 async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failure> {
+    let key = options.api_key.as_deref().map(id_and_secret);
     let system = |error: std::io::Error| Failure::new(error.to_string()).with_status(ExitStatus::Internal);
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
@@ -35,6 +36,11 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
     printer.output(&format!("listening: {}", server.base_url()));
     printer.output(&format!("conductor: CONDUCTOR_SERVER_URL={}", server.conductor_url()));
     printer.output(&format!("metrics: OTEL_EXPORTER_OTLP_METRICS_ENDPOINT={}", server.otlp_url()));
+    if let Some((id, _)) = key {
+        printer.output(&format!(
+            "key: CONDUCTOR_AUTH_KEY={id} CONDUCTOR_AUTH_SECRET=… and, for metrics, the header x-authorization"
+        ));
+    }
     printer.output("state is kept in memory and ends with this process; Ctrl-C stops it");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -48,8 +54,12 @@ fn api_key(options: &Options) -> Result<Option<ApiKey>, Failure> {
     let Some(text) = &options.api_key else { return Ok(None) };
     let life = Duration::try_from_secs_f64(options.token_life)
         .map_err(|_| Failure::new("--token-life must be a number of seconds that is not negative"))?;
-    let (id, secret) = text.split_once(':').unwrap_or((KEY_NAME, text));
+    let (id, secret) = id_and_secret(text);
     Ok(Some(ApiKey::new(id, secret).with_token_life(life)))
+}
+
+fn id_and_secret(text: &str) -> (&str, &str) {
+    text.split_once(':').unwrap_or((KEY_NAME, text))
 }
 
 impl From<DevError> for Failure {
