@@ -1,4 +1,5 @@
 //! Damaged, foreign and sparse files.
+#![expect(clippy::unwrap_used, reason = "a failed set-up fails the test")]
 
 mod support;
 

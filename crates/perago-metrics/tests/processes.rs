@@ -1,4 +1,5 @@
 //! Forked children and killed processes: every sample is whole, and at most the one in flight is missing.
+#![expect(clippy::unwrap_used, reason = "a failed set-up fails the test")]
 
 mod support;
 
@@ -24,8 +25,10 @@ impl Witness {
     }
 
     fn word(&self, index: usize) -> &AtomicU64 {
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+        let words = self.memory.as_mut_ptr().cast::<u64>();
         // SAFETY: the index is far below the page's 512 words.
-        unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().cast::<u64>().add(index)) }
+        unsafe { AtomicU64::from_ptr(words.add(index)) }
     }
 }
 

@@ -1,130 +1,137 @@
 //! A snapshot as the bytes of an OTLP export request.
 
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, DataPointFlags};
-use perago_metrics::{Kind, Point, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
+use perago_metrics::{Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
 
 use crate::Resource;
-use crate::wire::Message;
+use crate::wire::{FIXED64_LENGTH, Writer, attribute_length, delimited_length};
 
 const SCOPE: &str = "perago";
+const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// A field whose value is a number below 128.
+const SMALL_LENGTH: usize = 2;
 
 /// Encodes `snapshot`, and "no recorded value" for each gauge of `ended`: the store then drops it at once.
 pub fn encode<'a>(
-    snapshot: &Snapshot,
+    snapshot: &'a Snapshot,
     ended: impl IntoIterator<Item = &'a SeriesKey>,
     resource: &Resource,
 ) -> Vec<u8> {
-    let mut metrics = Metrics::new(snapshot);
-    for point in &snapshot.points {
-        metrics.add(point);
-    }
-    for key in ended {
-        metrics.gauge(key, None);
-    }
-    metrics.close();
+    let values = snapshot.points.iter().map(|point| DataPoint::new(&point.key, Some(&point.value)));
+    let points: Vec<DataPoint<'a>> =
+        values.chain(ended.into_iter().map(|key| DataPoint::new(key, None))).collect();
+    let metrics: Vec<Metric<'_>> = points.chunk_by(DataPoint::is_of_metric).map(Metric::new).collect();
 
-    let mut scope = Message::default();
-    scope.string(1, SCOPE);
-    scope.string(2, env!("CARGO_PKG_VERSION"));
-    let mut scope_metrics = metrics.scope_metrics;
-    scope_metrics.message(1, &scope);
-    let mut attributes = Message::default();
+    let scope = delimited_length(SCOPE.len()) + delimited_length(SCOPE_VERSION.len());
+    let all_metrics: usize = metrics.iter().map(|metric| delimited_length(metric.length)).sum();
+    let scope_metrics = delimited_length(scope) + all_metrics;
+    let attributes: usize =
+        resource.attributes().iter().map(|(key, value)| attribute_length(key, value)).sum();
+    let resource_metrics = delimited_length(attributes) + delimited_length(scope_metrics);
+
+    let mut writer = Writer::with_capacity(delimited_length(resource_metrics));
+    writer.begin(1, resource_metrics);
+    writer.begin(1, attributes);
     for (key, value) in resource.attributes() {
-        attributes.attribute(1, key, value);
+        writer.attribute(1, key, value);
     }
-    let mut resource_metrics = Message::default();
-    resource_metrics.message(1, &attributes);
-    resource_metrics.message(2, &scope_metrics);
-    let mut request = Message::default();
-    request.message(1, &resource_metrics);
-    request.into_bytes()
+    writer.begin(2, scope_metrics);
+    writer.begin(1, scope);
+    writer.string(1, SCOPE);
+    writer.string(2, SCOPE_VERSION);
+    for metric in &metrics {
+        metric.write(&mut writer, snapshot);
+    }
+    writer.into_bytes()
 }
 
-/// The metrics of one scope; data points of one metric that come one after another are one message.
-struct Metrics<'a> {
-    start: u64,
-    time: u64,
-    scope_metrics: Message,
-    open: Option<(Kind, &'a str)>,
-    /// The data points of the open metric.
-    data: Message,
-    point: Message,
-    metric: Message,
+/// One series' value; none means that its gauge has ended.
+struct DataPoint<'a> {
+    key: &'a SeriesKey,
+    value: Option<&'a Value>,
+    length: usize,
 }
 
-impl<'a> Metrics<'a> {
-    fn new(snapshot: &Snapshot) -> Self {
-        Self {
-            start: snapshot.start_unix_nanos,
-            time: snapshot.time_unix_nanos,
-            scope_metrics: Message::default(),
-            open: None,
-            data: Message::default(),
-            point: Message::default(),
-            metric: Message::default(),
-        }
-    }
-
-    fn add(&mut self, point: &'a Point) {
-        match &point.value {
-            Value::Gauge(value) => self.gauge(&point.key, Some(*value)),
-            Value::Histogram { bounds, counts, sum } => self.histogram(&point.key, bounds, counts, *sum),
-        }
-    }
-
-    fn histogram(&mut self, key: &'a SeriesKey, bounds: &[f64], counts: &[u64], sum: f64) {
-        self.begin(key);
-        self.point.fixed64(2, self.start);
-        self.point.fixed64(3, self.time);
-        self.point.fixed64(4, counts.iter().sum());
-        self.point.double(5, sum);
-        self.point.packed(6, counts.iter().copied());
-        self.point.packed(7, bounds.iter().map(|bound| bound.to_bits()));
-        for (label, value) in key.labels() {
-            self.point.attribute(9, label, value);
-        }
-        self.data.message(1, &self.point);
-    }
-
-    fn gauge(&mut self, key: &'a SeriesKey, value: Option<f64>) {
-        self.begin(key);
-        self.point.fixed64(3, self.time);
-        match value {
-            Some(value) => self.point.double(4, value),
-            None => self.point.varint(8, DataPointFlags::NoRecordedValueMask as u64),
-        }
-        for (label, value) in key.labels() {
-            self.point.attribute(7, label, value);
-        }
-        self.data.message(1, &self.point);
-    }
-
-    fn begin(&mut self, key: &'a SeriesKey) {
-        if self.open != Some((key.kind(), key.name())) {
-            self.close();
-            self.open = Some((key.kind(), key.name()));
-        }
-        self.point.clear();
-    }
-
-    /// Ends the open metric.
-    fn close(&mut self) {
-        let Some((kind, name)) = self.open.take() else { return };
-        self.metric.clear();
-        self.metric.string(1, name);
-        let unit = unit(name);
-        if !unit.is_empty() {
-            self.metric.string(3, unit);
-        }
-        match kind {
-            Kind::Gauge => self.metric.message(5, &self.data),
-            Kind::Histogram => {
-                self.data.varint(2, AggregationTemporality::Cumulative as u64);
-                self.metric.message(9, &self.data);
+impl<'a> DataPoint<'a> {
+    fn new(key: &'a SeriesKey, value: Option<&'a Value>) -> Self {
+        let labels: usize = key.labels().iter().map(|(label, value)| attribute_length(label, value)).sum();
+        let value_length = match value {
+            None => FIXED64_LENGTH + SMALL_LENGTH,
+            Some(Value::Gauge(_)) => 2 * FIXED64_LENGTH,
+            Some(Value::Histogram { bounds, counts, .. }) => {
+                4 * FIXED64_LENGTH + delimited_length(counts.len() * 8) + delimited_length(bounds.len() * 8)
             }
+        };
+        Self { key, value, length: labels + value_length }
+    }
+
+    fn is_of_metric(&self, other: &Self) -> bool {
+        self.key.kind() == other.key.kind() && self.key.name() == other.key.name()
+    }
+
+    fn write(&self, writer: &mut Writer, snapshot: &Snapshot) {
+        writer.begin(1, self.length);
+        let attributes_field = match self.value {
+            Some(Value::Histogram { bounds, counts, sum }) => {
+                writer.fixed64(2, snapshot.start_unix_nanos);
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.fixed64(4, counts.iter().sum());
+                writer.double(5, *sum);
+                writer.packed(6, counts.iter().copied());
+                writer.packed(7, bounds.iter().map(|bound| bound.to_bits()));
+                9
+            }
+            Some(Value::Gauge(value)) => {
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.double(4, *value);
+                7
+            }
+            None => {
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.small(8, DataPointFlags::NoRecordedValueMask as u8);
+                7
+            }
+        };
+        for (label, value) in self.key.labels() {
+            writer.attribute(attributes_field, label, value);
         }
-        self.scope_metrics.message(2, &self.metric);
-        self.data.clear();
+    }
+}
+
+/// Data points of one name, which are of one kind.
+struct Metric<'a> {
+    kind: Kind,
+    name: &'a str,
+    points: &'a [DataPoint<'a>],
+    data: usize,
+    length: usize,
+}
+
+impl<'a> Metric<'a> {
+    fn new(points: &'a [DataPoint<'a>]) -> Self {
+        let (kind, name) = (points[0].key.kind(), points[0].key.name());
+        let all_points: usize = points.iter().map(|point| delimited_length(point.length)).sum();
+        let data = all_points + if kind == Kind::Histogram { SMALL_LENGTH } else { 0 };
+        let unit =
+            Some(unit(name)).filter(|unit| !unit.is_empty()).map_or(0, |unit| delimited_length(unit.len()));
+        let length = delimited_length(name.len()) + unit + delimited_length(data);
+        Self { kind, name, points, data, length }
+    }
+
+    fn write(&self, writer: &mut Writer, snapshot: &Snapshot) {
+        writer.begin(2, self.length);
+        writer.string(1, self.name);
+        let unit = unit(self.name);
+        if !unit.is_empty() {
+            writer.string(3, unit);
+        }
+        writer.begin(if self.kind == Kind::Gauge { 5 } else { 9 }, self.data);
+        for point in self.points {
+            point.write(writer, snapshot);
+        }
+        if self.kind == Kind::Histogram {
+            writer.small(2, AggregationTemporality::Cumulative as u8);
+        }
     }
 }
 

@@ -1,36 +1,53 @@
 //! Protocol Buffers, as far as an export request needs them.
 //!
-//! Written by hand because the generated types copy every label and bound into small vectors first, which takes five
-//! times as long as the bytes; a test decodes the result with those types.
+//! Written by hand because the generated types copy every label and bound into small vectors first. Lengths are
+//! computed before anything is written, so that all bytes are written once; a test decodes the result with those types.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-/// A message under construction. Fields are written in any order; the default value is not written by its users.
-#[derive(Debug, Default)]
-pub(crate) struct Message {
+/// The length of a field of 64 bits, its key included; every field number here is below 16.
+pub(crate) const FIXED64_LENGTH: usize = 9;
+
+/// The length of a field of `length` bytes: a message, a string or a packed list.
+pub(crate) fn delimited_length(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+/// The length of an attribute with its key.
+pub(crate) fn attribute_length(key: &str, value: &str) -> usize {
+    delimited_length(delimited_length(key.len()) + delimited_length(delimited_length(value.len())))
+}
+
+/// Writes fields one after another.
+#[derive(Debug)]
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
-impl Message {
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+impl Writer {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity) }
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    pub(crate) fn message(&mut self, field: u32, message: &Self) {
-        self.delimited(field, &message.bytes);
+    /// Begins a field of `length` bytes, which the caller then writes.
+    pub(crate) fn begin(&mut self, field: u32, length: usize) {
+        encode_key(field, WireType::LengthDelimited, &mut self.bytes);
+        encode_varint(length as u64, &mut self.bytes);
     }
 
     pub(crate) fn string(&mut self, field: u32, text: &str) {
-        self.delimited(field, text.as_bytes());
+        self.begin(field, text.len());
+        self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    pub(crate) fn varint(&mut self, field: u32, value: u64) {
+    /// A number below 128.
+    pub(crate) fn small(&mut self, field: u32, value: u8) {
         encode_key(field, WireType::Varint, &mut self.bytes);
-        encode_varint(value, &mut self.bytes);
+        self.bytes.push(value);
     }
 
     pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
@@ -44,8 +61,7 @@ impl Message {
 
     /// A packed list of values of 64 bits.
     pub(crate) fn packed(&mut self, field: u32, values: impl ExactSizeIterator<Item = u64>) {
-        encode_key(field, WireType::LengthDelimited, &mut self.bytes);
-        encode_varint(values.len() as u64 * 8, &mut self.bytes);
+        self.begin(field, values.len() * 8);
         for value in values {
             self.bytes.extend_from_slice(&value.to_le_bytes());
         }
@@ -53,23 +69,10 @@ impl Message {
 
     /// A `KeyValue` of strings.
     pub(crate) fn attribute(&mut self, field: u32, key: &str, value: &str) {
-        let text = 1 + varint_length(value.len()) + value.len();
-        let length = 1 + varint_length(key.len()) + key.len() + 1 + varint_length(text) + text;
-        encode_key(field, WireType::LengthDelimited, &mut self.bytes);
-        encode_varint(length as u64, &mut self.bytes);
+        let text = delimited_length(value.len());
+        self.begin(field, delimited_length(key.len()) + delimited_length(text));
         self.string(1, key);
-        encode_key(2, WireType::LengthDelimited, &mut self.bytes);
-        encode_varint(text as u64, &mut self.bytes);
+        self.begin(2, text);
         self.string(1, value);
     }
-
-    fn delimited(&mut self, field: u32, bytes: &[u8]) {
-        encode_key(field, WireType::LengthDelimited, &mut self.bytes);
-        encode_varint(bytes.len() as u64, &mut self.bytes);
-        self.bytes.extend_from_slice(bytes);
-    }
-}
-
-fn varint_length(value: usize) -> usize {
-    prost::encoding::encoded_len_varint(value as u64)
 }

@@ -1,4 +1,5 @@
 //! The exporter against a scripted endpoint: order, retries, partial success, flush and end.
+#![expect(clippy::unwrap_used, reason = "a failed set-up fails the test")]
 
 use std::collections::VecDeque;
 use std::io::Read as _;

@@ -1,4 +1,5 @@
 //! Encoded requests decode to the values that went in.
+#![expect(clippy::unwrap_used, reason = "a failed set-up fails the test")]
 
 use std::sync::Arc;
 
