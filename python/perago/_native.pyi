@@ -155,6 +155,14 @@ class Timer:
     def _again(self) -> Timer:
         """Return another timer into the same histogram."""
 
+@final
+class Done:
+    """What entering and leaving a timer in asynchronous code awaits: it is done already."""
+
+    def __await__(self) -> Done: ...
+    def __iter__(self) -> Done: ...
+    def __next__(self) -> None: ...
+
 def open_recorder(
     arena_path: str | Path,
     task_name: str,
