@@ -19,6 +19,7 @@ pub(crate) use rules::MetricRules;
 pub(crate) use store::ArenaStore;
 pub(crate) use timer::{Done, Timer};
 
+use cache::Content;
 use convert::{labels_argument, name_argument, number};
 
 /// Records the samples of one task into its slot's arena. Made by `open_recorder`.
@@ -104,8 +105,11 @@ impl Recorder {
         let text = name_argument(name)?;
         let labels = labels_argument(labels)?;
         let series = match cache::find(&self.inner, kind, name, &text, labels.as_ref()) {
-            Some(found) => found,
-            None => self.inner.resolve(kind, &text, convert::labels(labels.as_ref())?).series.map(Arc::new),
+            Content::Series(series) => Some(series),
+            Content::Dropped => None,
+            Content::NotPlain => {
+                self.inner.resolve(kind, &text, convert::labels(labels.as_ref())?).series.map(Arc::new)
+            }
         };
         if let Some(series) = series {
             self.inner.record(&series, number);
@@ -116,6 +120,7 @@ impl Recorder {
 
 /// Opens the arena at `arena_path`, which the supervisor has made, for the samples of `task_name`.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 #[pyo3(signature = (arena_path, task_name, *, reserved_labels = Vec::new(), buckets = None, label_sets = DEFAULT_LABEL_SETS, warning = None))]
 pub(crate) fn open_recorder(
     arena_path: PathBuf,

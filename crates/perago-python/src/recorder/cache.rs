@@ -129,32 +129,41 @@ pub(super) fn with_series<T>(
     looked.ok().flatten()
 }
 
-/// The series of a call with plain strings, found by content and remembered by identity; `Some(None)` if its sample is
-/// dropped. None for anything but plain strings.
+/// What a look-up by content says.
+pub(super) enum Content {
+    /// The series.
+    Series(Arc<Series>),
+    /// The sample is dropped, which has been counted.
+    Dropped,
+    /// Something in the call is not a plain string.
+    NotPlain,
+}
+
+/// The series of a call with plain strings, found by content and remembered by identity.
 pub(super) fn find(
     recorder: &Recorder,
     kind: Kind,
     name: &Bound<'_, PyAny>,
     text: &str,
     labels: Option<&Bound<'_, PyDict>>,
-) -> Option<Option<Arc<Series>>> {
+) -> Content {
     let mut objects = vec![name.clone()];
     for (key, value) in labels.into_iter().flatten() {
         objects.extend([key, value]);
     }
     // Objects of a subclass may be shown differently next time.
     if !objects.iter().all(Bound::is_exact_instance_of::<PyString>) {
-        return None;
+        return Content::NotPlain;
     }
     // Lone surrogates cannot be borrowed.
     let strings = objects[1..].iter().map(|object| object.cast::<PyString>().ok()?.to_str().ok());
-    let strings: Vec<&str> = strings.collect::<Option<_>>()?;
+    let Some(strings) = strings.collect::<Option<Vec<&str>>>() else { return Content::NotPlain };
     let pairs: Vec<(&str, &str)> =
         strings.as_chunks::<2>().0.iter().map(|[key, value]| (*key, *value)).collect();
     let resolved = recorder.find(kind, text, &pairs);
-    let Some(series) = resolved.series.map(Arc::new) else { return Some(None) };
+    let Some(series) = resolved.series.map(Arc::new) else { return Content::Dropped };
     if resolved.is_clean
-        && let Some(identity) = Identity::of(recorder, kind, name, labels.map(|labels| labels.as_any()))
+        && let Some(identity) = Identity::of(recorder, kind, name, labels.map(Bound::as_any))
         && identity.labels[..usize::from(identity.count)]
             .iter()
             .zip(objects[1..].as_chunks::<2>().0)
@@ -164,7 +173,7 @@ pub(super) fn find(
         let found = Found { series: Arc::clone(&series), timer: Cell::new(None) };
         remember(Entry { identity, found, _objects: objects });
     }
-    Some(Some(series))
+    Content::Series(series)
 }
 
 fn remember(entry: Entry) {

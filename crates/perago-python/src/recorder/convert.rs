@@ -15,7 +15,7 @@ pub(super) fn number(value: &Bound<'_, PyAny>) -> PyResult<f64> {
     }
     // SAFETY: the interpreter is attached and `value` is alive. -1 may stand for an exception.
     let number = unsafe { pyo3::ffi::PyFloat_AsDouble(value.as_ptr()) };
-    if number == -1.0
+    if number.to_bits() == (-1.0_f64).to_bits()
         && let Some(error) = PyErr::take(value.py())
     {
         return number_error(value, error);
@@ -83,7 +83,7 @@ fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
         return Ok(boolean.is_true().to_string());
     }
     if value.is_instance_of::<PyInt>() {
-        return shown(value);
+        return Ok(shown(value));
     }
     if let Ok(float) = value.cast::<PyFloat>() {
         return Ok(float_text(float.value()));
@@ -97,14 +97,14 @@ fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
     options.set_item("separators", (",", ":"))?;
     options.set_item("ensure_ascii", false)?;
     match json.call_method("dumps", (value,), Some(&options)) {
-        Ok(text) => shown(&text),
-        Err(_) => shown(value),
+        Ok(text) => Ok(shown(&text)),
+        Err(_) => Ok(shown(value)),
     }
 }
 
 /// `str(value)`, or the type's name where that raises: content never fails a task.
-fn shown(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    Ok(value.str().map_or_else(|_| type_name(value), |text| text.to_string_lossy().into_owned()))
+fn shown(value: &Bound<'_, PyAny>) -> String {
+    value.str().map_or_else(|_| type_name(value), |text| text.to_string_lossy().into_owned())
 }
 
 /// The shortest decimal digits without an exponent: `1` for `1.0`.

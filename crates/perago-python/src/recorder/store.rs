@@ -19,6 +19,7 @@ pub(crate) struct ArenaStore {
 #[pymethods]
 impl ArenaStore {
     #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn new(directory: PathBuf) -> PyResult<Self> {
         let store = perago_metrics::ArenaStore::open(&directory, StoreOptions::default())
             .map_err(|error| PyOSError::new_err(describe(&error)))?;
