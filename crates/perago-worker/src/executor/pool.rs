@@ -136,6 +136,8 @@ pub(super) struct Live {
     pub(super) outbox: mpsc::UnboundedSender<ToExecutor>,
     pub(super) running: HashMap<u64, oneshot::Sender<BodyEnd>>,
     pub(super) last_lines: LastLines,
+    /// It has closed its channel: it is about to end and takes no more assignments.
+    pub(super) closed: bool,
 }
 
 impl Pool {
@@ -221,7 +223,7 @@ impl Pool {
     pub fn try_reserve(&self, wanted: usize) -> Vec<SlotLease> {
         let mut leases = Vec::new();
         for (index, executor) in self.0.executors.iter().enumerate() {
-            if executor.live.borrow().is_none() {
+            if executor.live.borrow().as_ref().is_none_or(|live| live.closed) {
                 continue;
             }
             while leases.len() < wanted {
@@ -321,7 +323,7 @@ impl SlotLease {
         let deadline = tokio::time::Instant::now() + READY_AGAIN_WITHIN;
         loop {
             let changed = self.pool.changed.notified();
-            if let Some(live) = &mut *self.executor().live.borrow_mut() {
+            if let Some(live) = self.executor().live.borrow_mut().as_mut().filter(|live| !live.closed) {
                 let (sender, receiver) = oneshot::channel();
                 if live.running.is_empty() {
                     live.last_lines.clear();

@@ -41,7 +41,7 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         consecutive = consecutive.saturating_add(1);
         let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
         pool.logger.write(
-            Record::new(Level::Error, "executor_exited", format!("executor {}; restarting", how))
+            Record::new(Level::Error, "executor_exited", format!("executor {how}; restarting"))
                 .with("slot", index as u64 + 1)
                 .with("restart_delay_seconds", delay.as_secs())
                 .with("stderr", death.last_lines),
@@ -170,6 +170,9 @@ async fn serve(
         tokio::select! {
             () = &mut frames, if !frames_ended => {
                 frames_ended = true;
+                if let Some(live) = pool.executors[index].live.borrow_mut().as_mut() {
+                    live.closed = true;
+                }
                 patience = Some(Instant::now() + ENDS_ALONE_WITHIN);
             }
             () = tokio::time::sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => {
@@ -224,6 +227,7 @@ fn on_message(
                 outbox: outbox.clone(),
                 running: HashMap::new(),
                 last_lines: last_lines.clone(),
+                closed: false,
             };
             *executor.live.borrow_mut() = Some(live);
             if pool.stopping.get() {

@@ -43,6 +43,7 @@ pub struct Forked {
 ///
 /// # Errors
 /// The system's error when the socket pair or the process cannot be made.
+#[expect(clippy::needless_pass_by_value, reason = "the parent must give its copy of the descriptor up")]
 pub fn fork(lock: File) -> std::io::Result<Forked> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     // SAFETY: the caller has no other thread, so the child may use the allocator and the standard library.
@@ -196,10 +197,11 @@ fn reap(socket: &OwnedFd, children: &mut HashMap<i32, u64>) {
             _ => return,
         };
         if let Some(token) = children.remove(&pid.as_raw()) {
+            // First of all, so that no further task is given to it.
+            report(socket, &GuardianEvent::Exited { token, status });
             // What the executor started must not outlive it.
             let _ = kill(Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
             processes::kill_started_by(token);
-            report(socket, &GuardianEvent::Exited { token, status });
         }
     }
 }
