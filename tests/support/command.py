@@ -64,7 +64,7 @@ class CommandLine:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(self, *arguments: str, timeout: float = 60, **values: str) -> Ran:
+    def run(self, *arguments: str, **values: str) -> Ran:
         """Run `perago ARGUMENTS` with further variables; ours never end in a traceback and show no secret."""
         done = subprocess.run(
             [*perago_command(), *arguments],
@@ -73,7 +73,7 @@ class CommandLine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=60,
             check=False,
         )
         ran = Ran(done.returncode, self.normalised(done.stdout), self.normalised(done.stderr))

@@ -39,8 +39,8 @@ class Proxy:
     """Passes requests on; a context manager.
 
     `before` sees a request: it may return an `Answer` instead of the server's, block to delay it, or raise
-    `Drop` so that the server never gets it. `after` sees the exchange: it may return another `Answer`, or raise
-    `Drop` so that the client never gets the server's.
+    `Drop` so that the server never gets it. `after` sees the exchange: it may return another `Answer`, or
+    raise `Drop` so that the client never gets the server's.
     """
 
     def __init__(self, target: str) -> None:

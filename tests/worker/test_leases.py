@@ -192,4 +192,5 @@ def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
         pid = int((folder / "started").read_text())
         proxy.cut()
         worker.wait_record("lease_lapsed")
+        assert worker.wait_record("task_failed")["failure_code"] == "lease_lost"
         until(lambda: pid not in {process.pid for process in marked(worker.mark)}, "the body's end", 5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from support.conductor import Conductor
 from support.proxy import Answer, Exchange, Proxy
 from support.waiting import until
-from support.worker import Worker
+from support.worker import ONE_ORDER_SECONDS, Worker
 
 from .test_leases import is_beat
 
@@ -84,6 +86,8 @@ def test_a_second_signal_ends_at_once(
         until(lambda: (folder / "started").exists(), "the body's start")
         worker.signal()
         worker.wait_record("worker_draining")
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.process.wait(ONE_ORDER_SECONDS)
         sent = worker.signal()
         assert worker.wait() == 4
         assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
@@ -151,3 +155,42 @@ def test_a_server_that_is_gone_does_not_hold_an_idle_worker(
         sent = worker.signal()
         assert worker.wait() == 0
         assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
+
+
+def test_a_signal_to_every_process_lets_the_body_end(
+    conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, conductor.url, task_name, "-j", "2") as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
+        until(lambda: (folder / "started").exists(), "the body's start")
+        # What a service manager does: to every process, and once more to the first. That is one order.
+        for process in worker.processes():
+            os.kill(process.pid, signal.SIGTERM)
+        worker.signal(signal.SIGINT)
+        worker.wait_record("worker_draining")
+        (folder / "go").touch()
+        assert worker.wait() == 0
+        assert conductor.wait(run)["status"] == "COMPLETED"
+        assert worker.records("executor_exited") == []
+
+
+def test_a_worker_that_is_still_starting_ends_at_once(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name)
+    asked, release = threading.Event(), threading.Event()
+
+    def hold(request: Exchange) -> Answer | None:
+        asked.set()
+        release.wait(20)
+        return None
+
+    proxy.before = hold
+    worker = Worker(tmp_path, proxy.url, task_name, "-j", "2")
+    assert asked.wait(20)
+    sent = worker.signal()
+    assert worker.wait() == 0
+    assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
+    release.set()
+    worker.end()
