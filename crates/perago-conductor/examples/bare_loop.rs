@@ -15,8 +15,9 @@ use tokio::sync::Semaphore;
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "a figure for the caller")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [server, task_type, slots, tasks] = <[String; 4]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
-        .map_err(|_| "usage: bare_loop SERVER TASK_TYPE SLOTS TASKS")?;
+    let [server, task_type, slots, tasks] =
+        <[String; 4]>::try_from(std::env::args().skip(1).collect::<Vec<_>>())
+            .map_err(|_| "usage: bare_loop SERVER TASK_TYPE SLOTS TASKS")?;
     let (slots, tasks): (u32, u32) = (slots.parse()?, tasks.parse()?);
     let client = Arc::new(Client::new(&ClientOptions::new(Address::parse(&server)?))?);
     let permits = Arc::new(Semaphore::new(slots as usize));
@@ -38,14 +39,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             updates.spawn(async move {
                 let mut result = TaskResult::new(&task, "bare-loop", ResultStatus::Completed);
                 result.output_data = RawValue::from_string(r#"{"result":{"y":2}}"#.to_owned()).ok();
-                let updated = client.update_task(&result).await;
+                let answer = client.update_task(&result).await;
                 drop(permit);
-                updated
+                answer
             });
         }
     }
-    while let Some(updated) = updates.join_next().await {
-        updated??;
+    while let Some(update) = updates.join_next().await {
+        update??;
     }
     println!("{:.4}", started.elapsed().as_secs_f64());
     Ok(())

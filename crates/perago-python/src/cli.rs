@@ -15,7 +15,8 @@ const EXECUTOR: &str =
 const COMMAND: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.__main__ import main; sys.exit(main())";
 
 /// Plays the demo's songs.
-const SONGS: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.demo.songs import main; main()";
+const SONGS: &str =
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); from perago.demo.songs import main; main()";
 
 /// Runs one command line and returns its exit code.
 ///

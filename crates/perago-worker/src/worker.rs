@@ -226,17 +226,20 @@ pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerErro
 async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
     let signals = Signals::listen()?;
     let guardian = Guardian::new(forked)?;
-    let worker_id = requirements::conductor_worker_id(&options.settings);
-    let logger =
-        Logger::open(&requirements::log_destination(&options.settings), &options.module_target, &worker_id)
-            .map_err(WorkerError::Log)?;
+    let conductor_worker_id = requirements::conductor_worker_id(&options.settings);
+    let logger = Logger::open(
+        &requirements::log_destination(&options.settings),
+        &options.module_target,
+        &conductor_worker_id,
+    )
+    .map_err(WorkerError::Log)?;
     let arenas = Arenas::open(&options.settings, &options.state_directory)?;
     let open = OpenAttempts::default();
     let for_lines = (open.clone(), logger.clone());
     let pool = Pool::start(pool_options(&options, &arenas), guardian, logger.clone(), move |line| {
         for_lines.0.on_line(&for_lines.1, line);
     });
-    let worker = Worker { options, worker_id, logger, arenas, open, pool, signals };
+    let worker = Worker { options, conductor_worker_id, logger, arenas, open, pool, signals };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -270,7 +273,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
 
 struct Worker {
     options: WorkerOptions,
-    worker_id: String,
+    conductor_worker_id: String,
     logger: Logger,
     arenas: Arenas,
     open: OpenAttempts,
@@ -352,7 +355,7 @@ impl Worker {
         let context = Rc::new(Context {
             client: started.client,
             logger: self.logger.clone(),
-            worker_id: self.worker_id.clone(),
+            worker_id: self.conductor_worker_id.clone(),
             reason_limit: settings.failure_reason_max_length as usize,
             strict_lease: settings.lease_policy == LeasePolicy::Strict,
             clock: Clock::start(),
@@ -457,7 +460,7 @@ impl Worker {
         let ready = Ready {
             task_name: started.task.name.clone(),
             server: started.client.server(),
-            worker_id: self.worker_id.clone(),
+            worker_id: self.conductor_worker_id.clone(),
             slots: self.options.slots,
             domain: polling.domain.clone(),
             log_file: self.logger.file(),

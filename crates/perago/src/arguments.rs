@@ -81,7 +81,7 @@ pub(crate) struct StartOptions {
     #[arg(short = 'j', long = "jobs", value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: u32,
-    /// One process a slot, or threads in one process [default: PERAGO_EXECUTION_MODE, else process]
+    /// One process a slot, or threads in one process [default: `PERAGO_EXECUTION_MODE`, else process]
     #[arg(long, value_enum)]
     pub execution_mode: Option<Mode>,
 }

@@ -4,19 +4,28 @@
 use std::io::{self, Write as _};
 
 /// Writes to both streams.
-#[derive(Debug, Default)]
-pub(crate) struct Printer;
+#[derive(Debug)]
+pub(crate) struct Printer {
+    output: io::Stdout,
+    errors: io::Stderr,
+}
+
+impl Default for Printer {
+    fn default() -> Self {
+        Self { output: io::stdout(), errors: io::stderr() }
+    }
+}
 
 impl Printer {
     /// One line (or block) of the command's result, on standard output.
     pub fn output(&self, text: &str) {
-        let mut stream = io::stdout().lock();
+        let mut stream = self.output.lock();
         let _ = writeln!(stream, "{text}").and_then(|()| stream.flush());
     }
 
     /// One line (or block) for whoever watches, on standard error.
     pub fn message(&self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(self.errors.lock(), "{text}");
     }
 
     /// `warning: …` on standard error.

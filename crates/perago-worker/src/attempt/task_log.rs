@@ -47,14 +47,12 @@ impl TaskLogBuffer {
 
 /// The first `characters` characters, with an ellipsis in place of the last where something was cut.
 pub fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        None => text.to_owned(),
-        Some(_) => {
-            let mut short: String = text.chars().take(characters.saturating_sub(1)).collect();
-            short.push('…');
-            short
-        }
+    if text.char_indices().nth(characters).is_none() {
+        return text.to_owned();
     }
+    let mut short: String = text.chars().take(characters.saturating_sub(1)).collect();
+    short.push('…');
+    short
 }
 
 #[cfg(test)]

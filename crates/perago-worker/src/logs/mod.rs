@@ -79,7 +79,9 @@ impl Logger {
     pub fn file(&self) -> Option<PathBuf> {
         match &*self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
             Sink::File(file) => Some(file.path().to_owned()),
-            _ => None,
+            Sink::Stdout => None,
+            #[cfg(test)]
+            Sink::Memory(_) => None,
         }
     }
 

@@ -27,11 +27,7 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
     let system = |error: std::io::Error| Failure::new(error.to_string()).with_status(ExitStatus::Internal);
     let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
-    let options = DevOptions {
-        listen: options.listen,
-        api_key: api_key(options)?,
-        ..DevOptions::default()
-    };
+    let options = DevOptions { listen: options.listen, api_key: api_key(options)?, ..DevOptions::default() };
     let server = DevServer::start(options).await?;
     printer.output(&format!("listening: {}", server.base_url()));
     printer.output(&format!("conductor: CONDUCTOR_SERVER_URL={}", server.conductor_url()));
