@@ -22,14 +22,14 @@ const SONGS: &str =
 ///
 /// `arguments` begins with the program's name; `interpreter` is the path of the interpreter that executors use.
 #[pyfunction]
-pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: String) -> u8 {
+pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &str) -> u8 {
     // Python's handler would only set a flag that nobody looks at while Rust runs.
     // SAFETY: sets the default action of one signal; no handler of ours is installed yet.
     unsafe {
         libc::signal(libc::SIGINT, libc::SIG_DFL);
     }
     let program = |code: &str| ExecutorProgram {
-        program: interpreter.clone(),
+        program: interpreter.to_owned(),
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
     let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };

@@ -74,12 +74,12 @@ impl Channel {
 
     /// Says that the module is imported and bodies can be run.
     fn ready(&self, py: Python<'_>, description: &str) -> PyResult<()> {
-        self.send(py, FromExecutor::Ready(raw(description)?))
+        self.send(py, &FromExecutor::Ready(raw(description)?))
     }
 
     /// Says that the module cannot be used.
     fn unready(&self, py: Python<'_>, description: &str) -> PyResult<()> {
-        self.send(py, FromExecutor::Unready(raw(description)?))
+        self.send(py, &FromExecutor::Unready(raw(description)?))
     }
 
     /// Waits for the next attempt; `None` when the supervisor wants no more or is gone.
@@ -115,7 +115,7 @@ impl Channel {
         let failure = Failure { code, reason };
         let outcome =
             if terminal { Outcome::FailedWithTerminalError(failure) } else { Outcome::Failed(failure) };
-        self.send(py, FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception })))
+        self.send(py, &FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception })))
     }
 
     /// Sends one line of the log. `fields` is a JSON object with structured fields.
@@ -134,13 +134,13 @@ impl Channel {
     ) -> PyResult<()> {
         let fields = fields.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let line = LogLine { attempt, level, source, message, time, exception, fields };
-        self.send(py, FromExecutor::Log(Box::new(line)))
+        self.send(py, &FromExecutor::Log(Box::new(line)))
     }
 }
 
 impl Channel {
-    fn send(&self, py: Python<'_>, message: FromExecutor) -> PyResult<()> {
-        Ok(py.detach(|| self.inner.send(&message))?)
+    fn send(&self, py: Python<'_>, message: &FromExecutor) -> PyResult<()> {
+        Ok(py.detach(|| self.inner.send(message))?)
     }
 }
 
