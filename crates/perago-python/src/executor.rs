@@ -96,7 +96,7 @@ impl Channel {
         let outcome = Outcome::Completed(raw(text)?);
         self.send(
             py,
-            FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception: None })),
+            &FromExecutor::Ended(Box::new(Ended { attempt, outcome, body_seconds, exception: None })),
         )
     }
 
