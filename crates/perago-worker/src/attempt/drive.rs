@@ -1,5 +1,6 @@
 //! Carries out what the state machine decides for one attempt.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -77,6 +78,8 @@ struct Attempt {
     started_at: Moment,
     abandoned: bool,
     lapsed: bool,
+    /// The body was told to stop: it must not begin again on another executor.
+    is_stopped: Rc<Cell<bool>>,
 }
 
 /// How the attempt's body came to an end, or did not begin.
@@ -103,6 +106,7 @@ impl Attempt {
             started_at: now,
             abandoned: false,
             lapsed: false,
+            is_stopped: Rc::default(),
         }
     }
 
@@ -138,6 +142,7 @@ impl Attempt {
         let slot = self.slot.clone();
         let number = self.number;
         let context = Rc::clone(&self.context);
+        let is_stopped = Rc::clone(&self.is_stopped);
         async move {
             let params = match params_of(&task) {
                 Ok(params) => params,
@@ -153,10 +158,17 @@ impl Attempt {
                 retry_count: u32::try_from(task.retry_count).unwrap_or(0),
                 params,
             };
-            let Ok(ended) = slot.assign(assignment).await else { return Body::NotStarted };
-            let started = Record::new(Level::Info, "task_started", "task handed to an executor");
-            context.logger.write(context.open.label(number, started));
-            ended.await.map_or(Body::NotStarted, Body::Ended)
+            loop {
+                let Ok(ended) = slot.assign(assignment.clone()).await else { return Body::NotStarted };
+                let started = Record::new(Level::Info, "task_started", "task handed to an executor");
+                context.logger.write(context.open.label(number, started));
+                match ended.await {
+                    // Nothing has happened yet: its replacement gets it.
+                    Ok(BodyEnd::NotRead) if !is_stopped.get() => {}
+                    Ok(end) => return Body::Ended(end),
+                    Err(_) => return Body::NotStarted,
+                }
+            }
         }
     }
 
@@ -261,11 +273,16 @@ impl Attempt {
         });
     }
 
-    async fn stop_body(&self, reason: LostReason) {
-        self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
+    async fn kill_body(&self) {
+        self.is_stopped.set(true);
         if let Some(slot) = &self.slot {
             slot.stop_body().await;
         }
+    }
+
+    async fn stop_body(&self, reason: LostReason) {
+        self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
+        self.kill_body().await;
     }
 
     async fn enforce_strict_lease(&mut self, now: Moment) {
@@ -278,9 +295,7 @@ impl Attempt {
                 "the lease ran out without contact; stopping the body",
                 |r| r,
             );
-            if let Some(slot) = &self.slot {
-                slot.stop_body().await;
-            }
+            self.kill_body().await;
         }
     }
 
@@ -291,9 +306,7 @@ impl Attempt {
         self.log(Level::Info, "task_released", "task given back to the queue", |record| {
             record.with("released", released)
         });
-        if let Some(slot) = &self.slot {
-            slot.stop_body().await;
-        }
+        self.kill_body().await;
     }
 
     fn log_closing(&self, closing: Closing) {
@@ -326,7 +339,7 @@ impl Attempt {
 /// The end of a body that was stopped because its lease ran out.
 fn lapsed_end(end: BodyEnd) -> BodyEnd {
     match end {
-        BodyEnd::Died(_) => BodyEnd::Refused(Failure {
+        BodyEnd::Died(_) | BodyEnd::NotRead => BodyEnd::Refused(Failure {
             code: FailureCode::LeaseLost.code().to_owned(),
             reason: "the lease ran out without contact with the server, so the body was stopped".to_owned(),
         }),

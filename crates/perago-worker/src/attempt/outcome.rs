@@ -36,6 +36,10 @@ impl Finished {
                 finished
             }
             BodyEnd::Died(death) => Self::failed(task, worker_id, death_failure(&death), reason_limit),
+            BodyEnd::NotRead => {
+                let death = Death { status: None, last_lines: String::new() };
+                Self::failed(task, worker_id, death_failure(&death), reason_limit)
+            }
             BodyEnd::Refused(failure) => Self::failed(task, worker_id, failure, reason_limit),
         }
     }

@@ -40,8 +40,15 @@ impl ExecutorChannel {
     }
 
     /// Waits for the next message; `None` when the supervisor is gone.
+    ///
+    /// An assignment is acknowledged before it is returned: one that a dying process never read can be given to
+    /// another.
     pub fn receive(&self) -> io::Result<Option<ToExecutor>> {
-        frame::read(&mut *self.reader.lock().unwrap_or_else(PoisonError::into_inner))
+        let message = frame::read(&mut *self.reader.lock().unwrap_or_else(PoisonError::into_inner))?;
+        if let Some(ToExecutor::Assign(assignment)) = &message {
+            self.send(&FromExecutor::Started(assignment.attempt))?;
+        }
+        Ok(message)
     }
 
     /// Sends one message whole, whichever threads send at the same time.

@@ -14,7 +14,7 @@ pub enum ToExecutor {
 }
 
 /// One attempt handed to an executor.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Assignment {
     /// The supervisor's own number of this attempt, echoed in every frame about it.
     pub attempt: u64,
@@ -40,6 +40,8 @@ pub enum FromExecutor {
     Ready(Box<RawValue>),
     /// The module cannot be used; same content as `Ready`, with the findings that say why.
     Unready(Box<RawValue>),
+    /// An assignment has been read: from now on its body may have had effects.
+    Started(u64),
     /// A body has ended.
     Ended(Box<Ended>),
     /// A line that a body, a library or the executor logged.

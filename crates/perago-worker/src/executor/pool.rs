@@ -63,6 +63,8 @@ pub enum BodyEnd {
     Ended(Box<Ended>),
     /// The executor died with it.
     Died(Death),
+    /// The executor died before it had read the assignment: nothing has happened.
+    NotRead,
     /// It was not started: the input cannot be used.
     Refused(Failure),
 }
@@ -129,12 +131,20 @@ pub(super) struct Executor {
     pub(super) free: RefCell<BTreeSet<u32>>,
 }
 
+/// A body that a process was given.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) end: oneshot::Sender<BodyEnd>,
+    /// Whether the process has said that it read the assignment.
+    pub(super) is_read: bool,
+}
+
 /// A process that has said it is ready.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) token: u64,
     pub(super) outbox: mpsc::UnboundedSender<ToExecutor>,
-    pub(super) running: HashMap<u64, oneshot::Sender<BodyEnd>>,
+    pub(super) running: HashMap<u64, Running>,
     pub(super) last_lines: LastLines,
     /// It has closed its channel: it is about to end and takes no more assignments.
     pub(super) closed: bool,
@@ -328,7 +338,7 @@ impl SlotLease {
                 if live.running.is_empty() {
                     live.last_lines.clear();
                 }
-                live.running.insert(assignment.attempt, sender);
+                live.running.insert(assignment.attempt, Running { end: sender, is_read: false });
                 // A writer that has ended belongs to a process whose death is about to be seen.
                 let _ = live.outbox.send(ToExecutor::Assign(Box::new(assignment)));
                 return Ok(receiver);

@@ -77,8 +77,9 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     pool.by_token.borrow_mut().remove(&token);
     pool.options.arenas.end_executor(index as u32);
     let live = pool.executors[index].live.borrow_mut().take();
-    for (_, waiting) in live.map(|live| live.running).unwrap_or_default() {
-        let _ = waiting.send(BodyEnd::Died(death.clone()));
+    for (_, running) in live.map(|live| live.running).unwrap_or_default() {
+        let end = if running.is_read { BodyEnd::Died(death.clone()) } else { BodyEnd::NotRead };
+        let _ = running.end.send(end);
     }
     pool.changed.notify_waiters();
     announce(pool, Readiness::Died(death.clone()));
@@ -244,11 +245,18 @@ fn on_message(
             );
             announce(pool, Readiness::Unready(Rc::from(description)));
         }
+        FromExecutor::Started(attempt) => {
+            if let Some(live) = executor.live.borrow_mut().as_mut()
+                && let Some(running) = live.running.get_mut(&attempt)
+            {
+                running.is_read = true;
+            }
+        }
         FromExecutor::Ended(ended) => {
-            let waiting =
+            let running =
                 executor.live.borrow_mut().as_mut().and_then(|live| live.running.remove(&ended.attempt));
-            if let Some(waiting) = waiting {
-                let _ = waiting.send(BodyEnd::Ended(ended));
+            if let Some(running) = running {
+                let _ = running.end.send(BodyEnd::Ended(ended));
             }
             pool.changed.notify_waiters();
         }
