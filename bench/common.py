@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST_POLL_SECONDS = 1.5
 MODULES = Path(__file__).resolve().parent / "modules"
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -105,12 +106,25 @@ def worker(command: list[str], module: str, url: str, slots: int, folder: Path) 
     try:
         yield Started(process, mark)
     finally:
+        stop(process, mark)
+
+
+def stop(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End a worker. One that does not end by itself is killed, and its last poll given time to run out.
+
+    A server gives a task also to a poll whose client has gone away: it would be missing from the next run.
+    """
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
         for found in marked(mark):
             try:
                 os.kill(found.pid, 9)
             except ProcessLookupError:
                 continue
         process.wait()
+        time.sleep(LONGEST_POLL_SECONDS)
 
 
 class Started:
