@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
 
-.PHONY: help build demo test test-rust test-python test-services lint format bench clean
+.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,7 +32,11 @@ test-python: build
 	$(BIN)/python -m pytest
 
 test-services: build ## Run the end-to-end suites against a real Conductor and a real VictoriaMetrics
-	$(BIN)/python tests/services/run.py -- $(BIN)/python -m pytest -m services
+	$(BIN)/python tests/services/run.py -- $(MAKE) --no-print-directory test-with-services
+
+test-with-services:
+	$(BIN)/python -m pytest -m services
+	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) test --release --workspace --quiet --test real_server
 
 lint: build ## Check formatting, lints, types, stubs, licences and structure
 	$(CARGO) fmt --all --check

@@ -7,6 +7,7 @@ Memory is the sum of proportional set sizes over all processes. Requests are cou
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import tempfile
 import threading
@@ -40,10 +41,12 @@ class CountingProxy:
                 threading.Thread(target=self._pass, args=(source, sink, counted), daemon=True).start()
 
     def _pass(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
-        while data := source.recv(65536):
-            if counted:
-                self.requests += data.count(b" HTTP/1.1\r\n")
-            sink.sendall(data)
+        # Either end may close while the other still sends.
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if counted:
+                    self.requests += data.count(b" HTTP/1.1\r\n")
+                sink.sendall(data)
         sink.close()
 
 

@@ -60,6 +60,9 @@ def _describe_only(channel: Channel) -> None:
     from perago._describe import describe_module
 
     description = describe_module(channel.module_target)
+    # The command line ends this process as soon as it has the description.
+    sys.stdout.flush()
+    sys.stderr.flush()
     channel.ready(json.dumps(description))
 
 
