@@ -64,8 +64,12 @@ def main() -> None:
                     place.mkdir()
                     with worker(command, "echo", conductor.url, options.slots, place):
                         seconds = seconds_of(conductor, runs)
+                rate = options.tasks / seconds
+                print(
+                    f"{'pair ' + str(number) if number else 'warm-up'}: {name} {rate:.1f} tasks/s", flush=True
+                )
                 if number:
-                    measured.append(options.tasks / seconds)
+                    measured.append(rate)
         print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs, {options.tasks} tasks")
     for name, measured in rates.items():
         print(f"{name:<11} {spread(measured, 1)} tasks/s")

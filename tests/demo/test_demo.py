@@ -20,7 +20,7 @@ from perago.demo.songs import song
 
 COMMAND = [sys.executable, "-m", "perago", "demo"]
 READY = "workers ready"
-GONE_SECONDS = 2.0
+GONE_SECONDS = 5.0
 # A worker without its demo tries its last push of metrics for two seconds.
 WORKERS_GONE_SECONDS = 10.0
 # More than can be done before a test reacts to READY.
