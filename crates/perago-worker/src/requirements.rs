@@ -4,7 +4,7 @@ use perago_contract::TaskDescription;
 
 use crate::logs::Destination;
 use crate::settings::{LogTarget, Settings};
-use crate::worker::WorkerError;
+use crate::worker_error::WorkerError;
 
 /// Refuses a task whose needs the settings do not meet.
 ///

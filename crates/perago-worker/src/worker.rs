@@ -5,11 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use perago_conductor::{Client, Error as ConductorError};
+use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
@@ -18,15 +15,17 @@ use crate::clock::Clock;
 use crate::executor::launch::{ExecutorProgram, LaunchOptions};
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::export::{self, Export};
-use crate::guardian::{Forked, Guardian, GuardianError};
+use crate::guardian::{Forked, Guardian};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
-use crate::metrics::{Arenas, MetricsError};
+use crate::metrics::Arenas;
+use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
-use crate::settings::{ExecutionMode, LeasePolicy, Settings, SettingsError, WorkerOverride};
+use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
+use crate::worker_error::WorkerError;
 
 /// Idle executors get this long to end by themselves.
 const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
@@ -86,128 +85,6 @@ pub enum Stopped {
     Drained,
     /// Told twice, or a deadline passed: what ran, or a result that the server did not take, was given up.
     Forced,
-}
-
-/// Why a worker could not start or go on.
-#[derive(Debug, Error)]
-pub enum WorkerError {
-    /// The module cannot be used.
-    #[error("the module cannot be used")]
-    Module(Vec<Finding>),
-    /// The first executor ended before it had imported the module.
-    #[error("the executor process {how} while it imported the module{last_lines}")]
-    ExecutorDied {
-        /// Exit code or signal.
-        how: String,
-        /// The last lines of its standard error, on lines of their own.
-        last_lines: String,
-    },
-    /// No executor became ready in time.
-    #[error("{module_target} was not imported within {} s", limit.as_secs())]
-    ImportTooSlow {
-        /// The author's module.
-        module_target: String,
-        /// `PERAGO_EXECUTOR_READY_TIMEOUT`.
-        limit: Duration,
-    },
-    /// An executor could not be started.
-    #[error("the executor process cannot be started: {0}")]
-    ExecutorRefused(String),
-    /// The executor said something that is not a description.
-    #[error("the executor's description of the module is not understood: {0}")]
-    Description(String),
-    /// Something that this task needs is not configured.
-    #[error("{0}")]
-    Missing(String),
-    /// A setting cannot be used.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The TaskDef is not on the server.
-    #[error("Conductor TaskDef '{0}' is not registered; run perago extract and register it before start")]
-    NotRegistered(String),
-    /// The server could not be asked for the TaskDef.
-    #[error("failed to validate Conductor TaskDef: {0}")]
-    TaskDef(ConductorError),
-    /// The client could not be made.
-    #[error("{0}")]
-    Client(ConductorError),
-    /// The metrics files could not be made.
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    /// The log could not be opened.
-    #[error("the log cannot be written: {0}")]
-    Log(std::io::Error),
-    /// The guardian ended.
-    #[error("the worker cannot go on: {0}")]
-    Guardian(#[from] GuardianError),
-    /// The system refused.
-    #[error("{0}")]
-    System(#[from] std::io::Error),
-}
-
-impl WorkerError {
-    /// Whether the fault lies in the worker rather than in what it was given.
-    pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Guardian(_) | Self::System(_) | Self::Description(_))
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::TaskDef(error) | Self::Client(error) => error.hint().map(str::to_owned),
-            Self::NotRegistered(_) => {
-                Some("POST the file to /api/metadata/taskdefs as a one-element array".into())
-            }
-            Self::Settings(error) => error.hint().map(str::to_owned),
-            Self::Metrics(error) => error.hint().map(str::to_owned),
-            Self::ImportTooSlow { .. } => {
-                Some("raise PERAGO_EXECUTOR_READY_TIMEOUT if it needs longer".into())
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What an executor says about the module.
-#[derive(Debug, Deserialize)]
-pub struct ModuleDescription {
-    /// The task, if the module declares one that can be described.
-    #[serde(default)]
-    pub task: Option<TaskDescription>,
-    /// What is wrong or doubtful about it.
-    #[serde(default)]
-    pub findings: Vec<Finding>,
-    /// What only the authoring language can find doubtful; moved into `findings` by [`Self::parse`].
-    #[serde(default)]
-    warnings: Vec<Finding>,
-}
-
-impl ModuleDescription {
-    /// Reads a description and adds what the contract finds.
-    ///
-    /// # Errors
-    /// The parser's words, when it is not one.
-    pub fn parse(raw: &RawValue) -> Result<Self, String> {
-        let mut this: Self = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
-        let judged = this.task.as_ref().map(TaskDescription::validate).unwrap_or_default();
-        for finding in std::mem::take(&mut this.warnings).into_iter().chain(judged) {
-            if !this.findings.contains(&finding) {
-                this.findings.push(finding);
-            }
-        }
-        Ok(this)
-    }
-
-    /// The task, when nothing about the module is an error.
-    ///
-    /// # Errors
-    /// All findings, when there is no usable task.
-    pub fn usable_task(self) -> Result<(TaskDescription, Vec<Finding>), Vec<Finding>> {
-        match self.task {
-            Some(task) if !self.findings.iter().any(Finding::is_error) => Ok((task, self.findings)),
-            _ => Err(self.findings),
-        }
-    }
 }
 
 /// Runs a worker on the calling thread until it is told to stop.

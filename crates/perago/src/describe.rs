@@ -10,7 +10,7 @@ use perago_worker::executor::channel::CHANNEL_VARIABLE;
 use perago_worker::executor::frame;
 use perago_worker::executor::launch::{LAUNCH_VARIABLE, LaunchOptions};
 use perago_worker::executor::message::FromExecutor;
-use perago_worker::worker::ModuleDescription;
+use perago_worker::module_description::ModuleDescription;
 
 use crate::failure::Failure;
 use crate::{ExitStatus, Host};

@@ -3,7 +3,7 @@
 use perago_contract::{ContractError, Finding};
 use perago_worker::settings::SettingsError;
 use perago_worker::state_directory::StateError;
-use perago_worker::worker::WorkerError;
+use perago_worker::worker_error::WorkerError;
 
 use crate::ExitStatus;
 use crate::printer::Printer;
