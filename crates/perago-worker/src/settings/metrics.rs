@@ -96,15 +96,21 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
     }))
 }
 
-/// The endpoint of all signals is a base for other exporters of the environment; metrics have their own full URL.
-/// Whoever set only that one would wait for metrics in vain.
-pub fn warnings(environment: &Environment) -> Option<Finding> {
-    environment.filled(GENERAL_ENDPOINT)?;
-    if environment.filled(ENDPOINT).is_some() {
-        return None;
+/// What is set and has no effect: whoever set it would wait in vain.
+pub fn warnings(environment: &Environment) -> Vec<Finding> {
+    let mut found = Vec::new();
+    // The endpoint of all signals is a base for other exporters; metrics have their own full URL.
+    if environment.filled(GENERAL_ENDPOINT).is_some() && environment.filled(ENDPOINT).is_none() {
+        let finding = Finding::warning("PERAGO-CONFIG-UNUSED", format!("{GENERAL_ENDPOINT} is not used"));
+        found.push(
+            finding.with_hint(format!("set {ENDPOINT} to the full URL of the receiver to export metrics")),
+        );
     }
-    let finding = Finding::warning("PERAGO-CONFIG-UNUSED", format!("{GENERAL_ENDPOINT} is not used"));
-    Some(finding.with_hint(format!("set {ENDPOINT} to the full URL of the receiver to export metrics")))
+    if matches!(aggregation(environment), Ok(HistogramAggregation::ExponentialBucket)) {
+        let message = format!("{AGGREGATION}: this version exports histograms with explicit buckets only");
+        found.push(Finding::warning("PERAGO-CONFIG-UNUSED", message));
+    }
+    found
 }
 
 // The variable of the metrics signal comes first, the one of all signals second.

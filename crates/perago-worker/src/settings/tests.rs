@@ -101,6 +101,14 @@ fn the_endpoint_of_all_signals_is_left_to_others_with_a_word() {
 }
 
 #[test]
+fn a_form_of_histograms_that_is_not_exported_is_warned_about() {
+    let variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    let settings = load(&[(variable, "base2_exponential_bucket_histogram")]).unwrap();
+    assert!(settings.warnings[0].message.contains("explicit buckets only"));
+    assert!(load(&[(variable, "explicit_bucket_histogram")]).unwrap().warnings.is_empty());
+}
+
+#[test]
 fn metrics_variables_are_not_looked_at_without_an_endpoint() {
     let settings = load(&[
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "  "),
