@@ -18,7 +18,6 @@ from pathlib import Path
 
 from common import ROOT, Conductor, parser, perago_command, server, spread, worker
 
-
 TASK = "bench.echo"
 LOOK_EVERY_SECONDS = 1.0
 
