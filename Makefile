@@ -54,7 +54,7 @@ format: $(VENV)/.tools ## Format all code
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
 
-bench: build ## Measure; needs bench/requirements.txt for the peers
+bench: build ## Measure; each script's header says how to measure a peer beside it
 	$(BIN)/python bench/run.py
 
 clean: ## Remove everything that was built
