@@ -56,12 +56,23 @@ impl Arenas {
     }
 
     /// Makes the arena of the executor at `index` ready for a new process and returns its path.
-    pub fn begin_executor(&self, index: u32) -> Option<String> {
+    ///
+    /// Without a usable file the process records nothing, and the log says so.
+    pub fn begin_executor(&self, index: u32, logger: &Logger) -> Option<String> {
         let name = executor_arena(index);
         let mut store = self.store()?;
-        let path = store.slot(&name).ok()?;
-        store.begin_generation(&name).ok()?;
-        path.to_str().map(str::to_owned)
+        match store.slot(&name).and_then(|path| store.begin_generation(&name).map(|_| path)) {
+            Ok(path) => path.to_str().map(str::to_owned),
+            Err(error) => {
+                let message = "the metrics of this slot cannot be recorded until its next start";
+                logger.write(
+                    Record::new(Level::Error, "metrics_unreadable", message)
+                        .with("slot", index + 1)
+                        .with("reason", error.to_string()),
+                );
+                None
+            }
+        }
     }
 
     /// The process at `index` is dead: what it showed on gauges no longer holds.

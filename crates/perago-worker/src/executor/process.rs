@@ -112,7 +112,7 @@ fn request(pool: &Inner, index: usize, token: u64) -> std::io::Result<SpawnReque
     let options = &pool.options;
     let mut launch = options.launch.clone();
     launch.threads = options.slots_per_process;
-    launch.arena = options.arenas.begin_executor(index as u32);
+    launch.arena = options.arenas.begin_executor(index as u32, &pool.logger);
     let slot = index as u32 + 1;
     Ok(SpawnRequest {
         token,
