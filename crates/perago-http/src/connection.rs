@@ -72,7 +72,10 @@ impl ConnectionOptions {
             for file in &self.extra_ca_files {
                 let (added, _) = roots.add_parsable_certificates(read_certificates(file)?);
                 if added == 0 {
-                    return Err(ConnectionError(format!("{} holds no certificate in PEM form", file.display())));
+                    return Err(ConnectionError(format!(
+                        "{} holds no certificate in PEM form",
+                        file.display()
+                    )));
                 }
             }
         }

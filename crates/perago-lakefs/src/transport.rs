@@ -136,8 +136,7 @@ impl Transport {
 }
 
 fn authorization(credentials: &Credentials) -> Result<HeaderValue, Error> {
-    let pair =
-        format!("{}:{}", credentials.access_key_id.expose(), credentials.secret_access_key.expose());
+    let pair = format!("{}:{}", credentials.access_key_id.expose(), credentials.secret_access_key.expose());
     let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))
         .map_err(|_| Error::options("the lakeFS credentials cannot be sent in a header".to_owned()))?;
     value.set_sensitive(true);
