@@ -147,13 +147,16 @@ impl Error {
     /// Whether the server may have acted on the call although it failed for us.
     pub fn may_have_been_received(&self) -> bool {
         match &*self.kind {
-            ErrorKind::Options(_) | ErrorKind::Connect(_) | ErrorKind::Tls(_) | ErrorKind::Encode(_) => false,
-            // lakeFS answers both after it gave up on a compare-and-swap.
-            ErrorKind::Status { status: 429, from_lakefs: true, .. } => false,
+            ErrorKind::Options(_)
+            | ErrorKind::Connect(_)
+            | ErrorKind::Tls(_)
+            | ErrorKind::Encode(_)
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::Status { status: 400..=499, .. } => false,
+            // lakeFS says this when it lost a compare-and-swap.
             ErrorKind::Status { status: 500, message, from_lakefs: true } => {
                 !message.contains("predicate failed")
             }
-            ErrorKind::Status { status: 400..=499, .. } | ErrorKind::Authentication { .. } => false,
             _ => true,
         }
     }
