@@ -1,11 +1,12 @@
-//! Serves the embedded Conductor and OTLP receiver until SIGTERM or SIGINT.
+//! Serves the embedded Conductor, store and OTLP receiver until SIGTERM or SIGINT.
 //!
-//! Arguments: `--listen HOST:PORT` (default 127.0.0.1:0), `--api-key ID:SECRET`, `--token-life SECONDS`.
+//! Arguments: `--listen HOST:PORT` (default 127.0.0.1:0), `--api-key ID:SECRET`, `--token-life SECONDS`,
+//! `--data-dir FOLDER`, `--object-store s3|local`.
 
 use std::io::Write;
 use std::time::Duration;
 
-use perago_dev::{ApiKey, DevOptions, DevServer};
+use perago_dev::{ApiKey, DevOptions, DevServer, ObjectStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,6 +19,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         match name.as_str() {
             "--listen" => options.listen = value.parse()?,
             "--api-key" => key = value.split_once(':').map(|(id, secret)| ApiKey::new(id, secret)),
+            "--data-dir" => options.data_directory = Some(value.into()),
+            "--object-store" if value == "s3" => options.object_store = ObjectStore::S3,
+            "--object-store" if value == "local" => options.object_store = ObjectStore::Local,
             "--token-life" => life = Duration::from_secs_f64(value.parse()?),
             _ => return Err(format!("unknown argument {name}").into()),
         }

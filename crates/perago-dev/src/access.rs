@@ -32,6 +32,45 @@ impl ApiKey {
     }
 }
 
+/// The key pair of the store's one user. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreKey {
+    id: String,
+    secret: String,
+}
+
+impl StoreKey {
+    /// The pair that a store on loopback takes when no key is set.
+    pub const DEFAULT: &str = "perago-dev";
+
+    /// A key pair.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { id: id.into(), secret: secret.into() }
+    }
+
+    pub(crate) fn matches(&self, id: &str, secret: &str) -> bool {
+        same(id, &self.id) & same(secret, &self.secret)
+    }
+}
+
+impl Default for StoreKey {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT, Self::DEFAULT)
+    }
+}
+
+impl From<&ApiKey> for StoreKey {
+    fn from(key: &ApiKey) -> Self {
+        Self::new(key.id.clone(), key.secret.clone())
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("StoreKey").finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for ApiKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ApiKey").finish_non_exhaustive()
@@ -77,7 +116,7 @@ impl Access {
 }
 
 /// Compares without telling by its duration where the texts differ.
-fn same(left: &str, right: &str) -> bool {
+pub(crate) fn same(left: &str, right: &str) -> bool {
     left.len() == right.len()
         && left.bytes().zip(right.bytes()).fold(0, |difference, (left, right)| difference | (left ^ right))
             == 0

@@ -1,6 +1,7 @@
-//! Embedded services behind `perago dev`: a Conductor-compatible engine and an OTLP metrics receiver.
+//! Embedded services behind `perago dev`: a Conductor-compatible engine, a lakeFS-compatible store and an
+//! OTLP metrics receiver.
 //!
-//! Both listen on one port. [`DevServer::start`] returns once the port accepts connections:
+//! All listen on one port. [`DevServer::start`] returns once the port accepts connections:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), perago_dev::DevError> {
@@ -16,9 +17,12 @@ pub mod engine;
 mod http;
 mod server;
 mod shared;
+mod storage;
+pub mod store;
 mod telemetry;
 
-pub use access::ApiKey;
+pub use access::{ApiKey, StoreKey};
 pub use engine::Retention;
 pub use server::{DevError, DevHandle, DevOptions, DevServer};
+pub use storage::{ObjectStore, StorageError};
 pub use telemetry::MetricSeries;

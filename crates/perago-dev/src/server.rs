@@ -1,6 +1,7 @@
 //! Starts and stops the services.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -8,10 +9,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::access::{Access, ApiKey};
+use crate::access::ApiKey;
 use crate::engine::{Engine, Retention};
 use crate::http;
 use crate::shared::Shared;
+use crate::storage::{ObjectStore, Storage, StorageError};
 use crate::telemetry::{MetricSeries, Telemetry};
 
 /// How long a shutdown waits for requests in flight: a little more than the longest poll.
@@ -26,6 +28,10 @@ pub struct DevOptions {
     pub api_key: Option<ApiKey>,
     /// Bounds of what is kept about finished runs.
     pub retention: Retention,
+    /// Folder that keeps the store's repositories; they end with the process where there is none.
+    pub data_directory: Option<PathBuf>,
+    /// What kind of object store the embedded store plays.
+    pub object_store: ObjectStore,
 }
 
 impl Default for DevOptions {
@@ -34,6 +40,8 @@ impl Default for DevOptions {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             api_key: None,
             retention: Retention::default(),
+            data_directory: None,
+            object_store: ObjectStore::default(),
         }
     }
 }
@@ -56,6 +64,9 @@ pub enum DevError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The folder of the store cannot be used, perhaps because another process uses it.
+    #[error(transparent)]
+    Data(#[from] StorageError),
 }
 
 impl DevError {
@@ -64,6 +75,7 @@ impl DevError {
         match self {
             Self::KeyRequired { .. } => "PERAGO-DEV-KEY-REQUIRED",
             Self::Listen { .. } => "PERAGO-DEV-LISTEN",
+            Self::Data(_) => "PERAGO-DEV-DATA",
         }
     }
 
@@ -72,6 +84,7 @@ impl DevError {
         match self {
             Self::KeyRequired { .. } => "set an API key, or listen on 127.0.0.1",
             Self::Listen { .. } => "use another port, or port 0 for a free one",
+            Self::Data(_) => "use another folder, or stop the process that uses this one",
         }
     }
 }
@@ -97,12 +110,16 @@ impl DevServer {
         if !listen.ip().is_loopback() && options.api_key.is_none() {
             return Err(DevError::KeyRequired { listen });
         }
+        let storage = match &options.data_directory {
+            Some(folder) => Storage::open(folder, options.object_store)?,
+            None => Storage::in_memory(options.object_store),
+        };
         let refused = |source| DevError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let (seed, _) = Uuid::new_v4().as_u64_pair();
         let engine = Engine::new(options.retention, seed);
-        let shared = Shared::new(engine, Telemetry::default(), options.api_key.map(Access::new));
+        let shared = Shared::new(engine, Telemetry::default(), storage, options.api_key);
         let timers = tokio::spawn(shared.clone().run_timers());
         let (stop, stopped) = oneshot::channel::<()>();
         let service = http::router(shared.clone());
@@ -141,6 +158,11 @@ impl DevHandle {
     /// Base of the Conductor API.
     pub fn conductor_url(&self) -> String {
         format!("{}/api", self.base_url())
+    }
+
+    /// Base of the store's API for lakeFS clients, which add `/api/v1` themselves.
+    pub fn lakefs_url(&self) -> String {
+        self.base_url()
     }
 
     /// Where OTLP exporters push metrics.

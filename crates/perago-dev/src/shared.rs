@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::access::Access;
+use crate::access::{Access, ApiKey, StoreKey};
 use crate::engine::{Engine, QueueName, queue_name};
+use crate::storage::Storage;
 use crate::telemetry::Telemetry;
 
 /// Cheap handle on everything a handler needs.
@@ -21,6 +22,8 @@ pub(crate) struct Shared(Arc<State>);
 struct State {
     engine: Mutex<Engine>,
     telemetry: Mutex<Telemetry>,
+    storage: Storage,
+    store_key: StoreKey,
     access: Option<Access>,
     waiters: Mutex<HashMap<QueueName, Arc<Notify>>>,
     timer: Notify,
@@ -34,11 +37,18 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, telemetry: Telemetry, access: Option<Access>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        telemetry: Telemetry,
+        storage: Storage,
+        key: Option<ApiKey>,
+    ) -> Self {
         Self(Arc::new(State {
             engine: Mutex::new(engine),
             telemetry: Mutex::new(telemetry),
-            access,
+            storage,
+            store_key: key.as_ref().map(StoreKey::from).unwrap_or_default(),
+            access: key.map(Access::new),
             waiters: Mutex::default(),
             timer: Notify::new(),
             timer_due: AtomicI64::new(i64::MAX),
@@ -47,6 +57,14 @@ impl Shared {
 
     pub(crate) fn access(&self) -> Option<&Access> {
         self.0.access.as_ref()
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(crate) fn store_key(&self) -> &StoreKey {
+        &self.0.store_key
     }
 
     pub(crate) fn telemetry(&self) -> MutexGuard<'_, Telemetry> {

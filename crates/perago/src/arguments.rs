@@ -107,6 +107,21 @@ pub(crate) struct DevOptions {
     /// How long tokens made from the key live, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600.0)]
     pub token_life: f64,
+    /// Folder that keeps repositories, commits and objects; without it they end with the process
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Object store that the embedded lakeFS plays
+    #[arg(long, value_enum, default_value_t = ObjectStoreKind::S3)]
+    pub object_store: ObjectStoreKind,
+}
+
+/// What lies below the embedded lakeFS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ObjectStoreKind {
+    /// One that signs URLs; namespaces start with s3://
+    S3,
+    /// A folder of the server; namespaces start with local://
+    Local,
 }
 
 /// `perago demo`.

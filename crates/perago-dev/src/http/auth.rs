@@ -9,6 +9,7 @@ use axum::routing::post;
 use serde::Deserialize;
 
 use super::reply::{Json, Reply, json};
+use super::store;
 use crate::engine::EngineError;
 use crate::shared::Shared;
 
@@ -40,7 +41,7 @@ async fn token(State(shared): State<Shared>, Json(request): Json<TokenRequest>) 
 pub(super) async fn demand_key(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     if let Some(access) = shared.access() {
         let path = request.uri().path();
-        let open = matches!(path, "/health" | "/api/health" | "/api/token");
+        let open = matches!(path, "/health" | "/api/health" | "/api/token") || has_own_keys(path);
         if !open {
             let Some(presented) = presented(request.headers()) else {
                 return refused("INVALID_TOKEN", "This server demands a key: send it in X-Authorization");
@@ -51,6 +52,13 @@ pub(super) async fn demand_key(State(shared): State<Shared>, request: Request, n
         }
     }
     next.run(request).await
+}
+
+/// Whether a path belongs to the store, which asks for its key pair by itself, or to signed URLs.
+fn has_own_keys(path: &str) -> bool {
+    [store::API_PREFIX, store::OBJECT_STORE_PREFIX]
+        .iter()
+        .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')))
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {

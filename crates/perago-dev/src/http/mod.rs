@@ -3,6 +3,7 @@
 mod auth;
 mod metadata;
 mod reply;
+mod store;
 mod tasks;
 mod telemetry;
 mod workflows;
@@ -24,7 +25,7 @@ const MAXIMUM_BODY_BYTES: usize = 64 * 1024 * 1024;
 const CONDUCTOR_VERSION: &str = "3.32.3";
 const HEALTHY: &str = r#"{"healthResults":[],"suppressedHealthResults":[],"healthy":true}"#;
 
-/// Returns the whole service: Conductor below `/api`, metrics beside it.
+/// Returns the whole service: Conductor below `/api`, lakeFS below `/api/v1`, metrics beside them.
 pub(crate) fn router(shared: Shared) -> Router {
     let conductor = Router::new()
         .merge(metadata::routes())
@@ -34,6 +35,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/health", get(async || json_text(HEALTHY.to_owned())));
     Router::new()
         .nest("/api", conductor)
+        .merge(store::routes(&shared))
         .merge(telemetry::routes())
         .merge(auth::routes())
         .route("/health", get(async || json_text(HEALTHY.to_owned())))
