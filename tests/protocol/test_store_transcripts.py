@@ -18,6 +18,14 @@ KNOWN = {
     ("staging-unsupported", "stage object"): "a deprecated call: 501",
     ("s3-presign-write", "stage object, deprecated"): "a deprecated call: 501",
     ("s3-presign-read", "follow it, empty"): "an empty body has no content type of its own",
+    ("s3-presign-read", "follow with a range beyond"): "the length of a refusal",
+    ("s3-config", "storage"): "nothing can be imported",
+    ("s3-config", "config"): "nothing can be imported",
+    ("s3-presign-multipart", "complete again"): "words of the object store below the recorded server",
+    ("s3-presign-multipart", "abort again"): "words of the object store below the recorded server",
+    ("s3-presign-multipart", "complete after abort"): "words of the object store below the recorded server",
+    ("s3-presign-multipart", "complete with a wrong etag"): "refused, as AWS does",
+    ("s3-presign-multipart", "unknown upload"): "words of the object store below the recorded server",
     ("merge-concurrent", "d4 log"): "one id needs two merges within one second",
 }
 

@@ -37,12 +37,7 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        engine: Engine,
-        telemetry: Telemetry,
-        storage: Storage,
-        key: Option<ApiKey>,
-    ) -> Self {
+    pub(crate) fn new(engine: Engine, telemetry: Telemetry, storage: Storage, key: Option<ApiKey>) -> Self {
         Self(Arc::new(State {
             engine: Mutex::new(engine),
             telemetry: Mutex::new(telemetry),

@@ -57,7 +57,8 @@ impl Journal {
     }
 
     fn replay(&self, store: &mut Store) -> Result<usize, JournalError> {
-        let mut statement = self.connection.prepare("SELECT sequence, change FROM changes ORDER BY sequence")?;
+        let mut statement =
+            self.connection.prepare("SELECT sequence, change FROM changes ORDER BY sequence")?;
         let mut rows = statement.query([])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {

@@ -81,8 +81,10 @@ impl Storage {
 
     /// A store below `folder`, as it was left there. What was acknowledged survives the death of the process.
     pub(crate) fn open(folder: &Path, kind: ObjectStore) -> Result<Self, StorageError> {
-        let refused =
-            |reason: &dyn fmt::Display| StorageError { folder: folder.to_owned(), reason: reason.to_string() };
+        let refused = |reason: &dyn fmt::Display| StorageError {
+            folder: folder.to_owned(),
+            reason: reason.to_string(),
+        };
         let blobs = Blobs::open(&folder.join("blobs")).map_err(|error| refused(&error))?;
         let journal = Journal::open(&folder.join("store.sqlite"), new_key());
         let (journal, store) = journal.map_err(|error| refused(&error))?;

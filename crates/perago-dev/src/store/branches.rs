@@ -45,21 +45,15 @@ impl Store {
         hidden_too: bool,
     ) -> Result<PageOf<BranchRow>, StoreError> {
         let branches = self.state.repository(repository)?.branches.iter();
-        let shown = branches.filter(|(_, branch)| hidden_too || !branch.hidden).map(|(name, branch)| {
-            (name, BranchRow { id: name.clone(), commit_id: branch.head.clone() })
-        });
+        let shown = branches
+            .filter(|(_, branch)| hidden_too || !branch.hidden)
+            .map(|(name, branch)| (name, BranchRow { id: name.clone(), commit_id: branch.head.clone() }));
         Ok(items(request.cut(shown)))
     }
 
     /// Creates a branch; answers the id of its commit.
-    pub fn create_branch(
-        &self,
-        repository: &str,
-        name: &str,
-        source: &str,
-        hidden: bool,
-    ) -> Planned<String> {
-        let found = self.state.repository(repository)?;
+    pub fn create_branch(&self, repository: &str, name: &str, source: &str, hidden: bool) -> Planned<String> {
+        let found = self.state.writable(repository)?;
         if name.is_empty() {
             return Err(StoreError::new(500, "argument branch: required value: validation error"));
         }
@@ -94,7 +88,7 @@ impl Store {
 
     /// Deletes a branch with everything staged on it.
     pub fn delete_branch(&self, repository: &str, name: &str) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         if found.default_branch == name {
             return Err(StoreError::new(403, "cannot delete repository default branch"));
         }
@@ -105,7 +99,7 @@ impl Store {
 
     /// Takes back what is staged.
     pub fn reset(&self, repository: &str, name: &str, reset: &Reset) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let branch = found.branch(name, "branch")?;
         if found.is_protected(name) {
             return Err(protected());
@@ -127,7 +121,7 @@ impl Store {
 
     /// Moves a branch to a commit, whatever is staged on it: that stays.
     pub fn hard_reset(&self, repository: &str, name: &str, reference: &str) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         found.branch(name, "branch")?;
         if found.is_protected(name) {
             return Err(StoreError::new(403, "protected branch"));

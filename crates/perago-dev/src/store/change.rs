@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{
-    Branch, Commit, Entry, MultipartUpload, Repository, Staged, State, StoredObject,
-};
+use super::model::{Branch, Commit, Entry, MultipartUpload, Repository, Staged, State, StoredObject};
 use super::tree::Tree;
 
 /// One step from one state to the next. Each holds all that is needed to apply it again.
@@ -276,7 +274,11 @@ impl Repository {
         commits.sort_by_key(|(commit, _)| commit.generation);
         for (commit, tree) in commits {
             let delta = self.delta_to(commit.parents.first(), tree);
-            changes.push(Change::Committed { repository: repository.clone(), commit: Arc::clone(commit), delta });
+            changes.push(Change::Committed {
+                repository: repository.clone(),
+                commit: Arc::clone(commit),
+                delta,
+            });
         }
         for (name, branch) in &self.branches {
             changes.push(Change::BranchSet {

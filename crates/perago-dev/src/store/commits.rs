@@ -44,24 +44,25 @@ pub struct LogRequest {
     pub prefixes: Vec<String>,
 }
 
+/// What a new commit says about itself.
+pub(super) struct Made<'a> {
+    pub(super) message: &'a str,
+    pub(super) metadata: Metadata,
+    pub(super) date: i64,
+    pub(super) generation: i64,
+}
+
 /// A commit on `parents` with the tree `tree`, made by the user of the store.
-pub(super) fn new_commit(
-    parents: &[&Commit],
-    message: &str,
-    metadata: Metadata,
-    date: i64,
-    tree: &Tree,
-    repository: &str,
-) -> Commit {
+pub(super) fn new_commit(parents: &[&Commit], made: Made<'_>, tree: &Tree, repository: &str) -> Commit {
     let mut commit = Commit {
         id: String::new(),
         parents: parents.iter().map(|parent| parent.id.clone()).collect(),
         committer: USER.to_owned(),
-        message: message.to_owned(),
-        creation_date: date,
+        message: made.message.to_owned(),
+        creation_date: made.date,
         meta_range_id: tree.id(),
-        metadata,
-        generation: parents.iter().map(|parent| parent.generation).max().unwrap_or(0) + 1,
+        metadata: made.metadata,
+        generation: made.generation,
         version: 1,
     };
     // First commits of two repositories are two commits.
@@ -88,11 +89,7 @@ pub(super) fn advance(
     delta: Vec<(Arc<str>, Staged)>,
 ) -> (Commit, Vec<Change>) {
     let changes = vec![
-        Change::Committed {
-            repository: repository.to_owned(),
-            commit: Arc::new(commit.clone()),
-            delta,
-        },
+        Change::Committed { repository: repository.to_owned(), commit: Arc::new(commit.clone()), delta },
         Change::BranchSet {
             repository: repository.to_owned(),
             branch: branch.to_owned(),
@@ -113,7 +110,7 @@ impl Store {
         now: i64,
         run: &str,
     ) -> Planned<Commit> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         check_branch_argument(name, "branch")?;
         let branch = found.branches.get(name).ok_or_else(|| {
             StoreError::missing(format!(
@@ -124,10 +121,8 @@ impl Store {
             return Err(StoreError::new(403, "cannot commit to protected branch"));
         }
         let head = found.at(&branch.head).map_err(|error| error.within("commit", name))?;
-        let delta: Vec<_> = branch
-            .effective(head.tree)
-            .map(|(path, staged)| (Arc::clone(path), staged.clone()))
-            .collect();
+        let delta: Vec<_> =
+            branch.effective(head.tree).map(|(path, staged)| (Arc::clone(path), staged.clone())).collect();
         if delta.is_empty() && !creation.allow_empty {
             return Err(StoreError::invalid("commit: no changes"));
         }
@@ -136,8 +131,10 @@ impl Store {
             tree.set(path, staged);
         }
         let date = creation.date.unwrap_or(now);
-        let commit =
-            new_commit(&[head.commit], &creation.message, creation.metadata, date, &tree, repository);
+        let generation = head.commit.generation + 1;
+        let (message, metadata) = (creation.message.as_str(), creation.metadata);
+        let made = Made { message, metadata, date, generation };
+        let commit = new_commit(&[head.commit], made, &tree, repository);
         let (commit, mut changes) = advance(repository, name, commit, delta);
         if !branch.staged.is_empty() {
             let (repository, branch) = (repository.to_owned(), name.to_owned());

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Store;
 use super::error::StoreError;
 use super::listing::{PageOf, PageRequest, Row};
 use super::merges::base_of;
 use super::model::Entry;
 use super::tree::{Difference, differences, same};
-use super::Store;
 
 /// What two refs are compared for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub struct DiffRow {
     pub kind: &'static str,
     /// Bytes; of the old version for what was removed.
     pub size: u64,
-    /// The version on the right.
-    pub right: Option<Arc<Entry>>,
+    /// The version on the right; the old one of what was removed.
+    pub shown: Option<Arc<Entry>>,
 }
 
 impl DiffRow {
@@ -43,7 +43,7 @@ impl DiffRow {
             path: difference.path.to_string(),
             kind,
             size: right.or(left).map_or(0, |entry| entry.size),
-            right: right.cloned(),
+            shown: right.or(left).cloned(),
         }
     }
 }

@@ -43,10 +43,7 @@ impl PageRequest {
     }
 
     /// Cuts the page out of paths in byte order, which may begin before it.
-    pub(super) fn cut<P: AsRef<str>, T>(
-        &self,
-        items: impl IntoIterator<Item = (P, T)>,
-    ) -> PageOf<Row<T>> {
+    pub(super) fn cut<P: AsRef<str>, T>(&self, items: impl IntoIterator<Item = (P, T)>) -> PageOf<Row<T>> {
         let mut page = PageOf { rows: Vec::new(), next: None };
         let mut last = String::new();
         for (path, item) in items {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::commits::{advance, new_commit};
+use super::commits::{Made, advance, new_commit};
 use super::error::StoreError;
 use super::model::{Branch, Commit, Metadata, Repository, Staged};
 use super::refs::Resolved;
@@ -84,11 +84,16 @@ enum Applied {
     Conflict,
 }
 
-fn apply_changes(base: &Tree, theirs: &Tree, ours: &Tree, strategy: Strategy) -> Applied {
+///
+/// Where both sides made the same change, a merge takes the source's version for its place and time.
+fn apply_changes(base: &Tree, theirs: &Tree, ours: &Tree, strategy: Strategy, is_merge: bool) -> Applied {
     let mut delta = Vec::new();
     for difference in differences(base, theirs) {
         let own = ours.get(difference.path);
         if same(own, difference.right) {
+            if is_merge && own != difference.right {
+                delta.push((Arc::clone(difference.path), difference.right.cloned()));
+            }
             continue;
         }
         if !same(own, difference.left) {
@@ -146,13 +151,13 @@ fn extend(
     (name, branch): (&str, &Branch),
     (parents, head): (&[&Commit], &Resolved<'_>),
     delta: Vec<(Arc<str>, Staged)>,
-    (message, metadata, now): (&str, Metadata, i64),
+    made: Made<'_>,
 ) -> (Commit, Vec<Change>) {
     let mut tree = head.tree.clone();
     for (path, staged) in &delta {
         tree.set(path, staged);
     }
-    let commit = new_commit(parents, message, metadata, now, &tree, repository);
+    let commit = new_commit(parents, made, &tree, repository);
     let (commit, mut changes) = advance(repository, name, commit, delta);
     if !branch.staged.is_empty() {
         let (repository, branch) = (repository.to_owned(), name.to_owned());
@@ -171,7 +176,7 @@ impl Store {
         merge: &Merge,
         now: i64,
     ) -> Planned<String> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let (branch, head) = found.clean(destination, "destination")?;
         let context = format!("update branch {destination}: get commit by ref {source}");
         let theirs = found.resolve_commit(source).map_err(|error| error.within(context, source))?;
@@ -181,7 +186,7 @@ impl Store {
         if brings_nothing && !merge.allow_empty {
             return Err(StoreError::invalid(format!("update branch {destination}: no changes")));
         }
-        let delta = match apply_changes(base.tree, theirs.tree, head.tree, merge.strategy) {
+        let delta = match apply_changes(base.tree, theirs.tree, head.tree, merge.strategy, true) {
             Applied::Delta(delta) => delta,
             Applied::Conflict => return Err(StoreError::conflict()),
         };
@@ -194,11 +199,11 @@ impl Store {
             Strategy::DestinationWins => "dest-wins",
         };
         metadata.insert(STRATEGY_KEY.to_owned(), strategy.to_owned());
-        let parents: &[&Commit] =
-            if merge.squash { &[head.commit] } else { &[head.commit, theirs.commit] };
-        let made = (message.as_str(), metadata, now);
-        let (commit, changes) =
-            extend(repository, (destination, branch), (parents, &head), delta, made);
+        let parents: &[&Commit] = if merge.squash { &[head.commit] } else { &[head.commit, theirs.commit] };
+        // A squash counts the generations of the commits that it hides.
+        let generation = head.commit.generation.max(theirs.commit.generation) + 1;
+        let made = Made { message, metadata, date: now, generation };
+        let (commit, changes) = extend(repository, (destination, branch), (parents, &head), delta, made);
         Ok((commit.id, changes))
     }
 
@@ -225,7 +230,7 @@ impl Store {
 
     /// Takes the changes of a commit back by a new one.
     pub fn revert(&self, repository: &str, name: &str, revert: &Revert, now: i64) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let (branch, head) = found.clean(name, "branch")?;
         let reference = &revert.reference;
         let context = format!("get commit from ref {reference}");
@@ -240,7 +245,7 @@ impl Store {
             number => number,
         };
         let parent = parent(found, undone.commit, number)?;
-        let delta = match apply_changes(undone.tree, parent.tree, head.tree, Strategy::None) {
+        let delta = match apply_changes(undone.tree, parent.tree, head.tree, Strategy::None, false) {
             Applied::Delta(delta) => delta,
             Applied::Conflict => return Err(StoreError::new(409, "update branch: conflict found")),
         };
@@ -249,20 +254,15 @@ impl Store {
         }
         let default = format!("Revert {reference}");
         let message = revert.message.as_deref().unwrap_or(&default);
-        let made = (message, revert.metadata.clone(), now);
+        let generation = head.commit.generation + 1;
+        let made = Made { message, metadata: revert.metadata.clone(), date: now, generation };
         let (_, changes) = extend(repository, (name, branch), (&[head.commit], &head), delta, made);
         Ok(((), changes))
     }
 
     /// Repeats the changes of a commit on a branch.
-    pub fn cherry_pick(
-        &self,
-        repository: &str,
-        name: &str,
-        pick: &CherryPick,
-        now: i64,
-    ) -> Planned<Commit> {
-        let found = self.state.repository(repository)?;
+    pub fn cherry_pick(&self, repository: &str, name: &str, pick: &CherryPick, now: i64) -> Planned<Commit> {
+        let found = self.state.writable(repository)?;
         let (branch, head) = found.clean(name, "branch")?;
         let reference = &pick.reference;
         let context = format!("get commit from ref {reference}");
@@ -275,7 +275,7 @@ impl Store {
             number => number.unwrap_or(1),
         };
         let parent = parent(found, picked.commit, number)?;
-        let delta = match apply_changes(parent.tree, picked.tree, head.tree, Strategy::None) {
+        let delta = match apply_changes(parent.tree, picked.tree, head.tree, Strategy::None, false) {
             Applied::Delta(delta) => delta,
             Applied::Conflict => return Err(StoreError::new(409, "update branch: conflict found")),
         };
@@ -283,7 +283,8 @@ impl Store {
         metadata.insert("cherry-pick-origin".to_owned(), picked.commit.id.clone());
         metadata.insert("cherry-pick-committer".to_owned(), USER.to_owned());
         let message = pick.message.as_deref().unwrap_or(&picked.commit.message);
-        let made = (message, metadata, now);
+        let generation = head.commit.generation + 1;
+        let made = Made { message, metadata, date: now, generation };
         Ok(extend(repository, (name, branch), (&[head.commit], &head), delta, made))
     }
 }

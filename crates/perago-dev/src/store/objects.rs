@@ -87,9 +87,10 @@ impl Store {
         let none = BTreeMap::new();
         let staged = found.branch.map_or(&none, |branch| &branch.staged);
         let start = request.start();
-        Ok(request.cut(overlay(found.tree, staged, start).map(|(path, entry)| {
-            (path, (path.to_string(), Arc::clone(entry)))
-        })))
+        Ok(request.cut(
+            overlay(found.tree, staged, start)
+                .map(|(path, entry)| (path, (path.to_string(), Arc::clone(entry)))),
+        ))
     }
 
     /// Looks at an object.
@@ -107,7 +108,7 @@ impl Store {
     pub fn check_upload(&self, repository: &str, branch: &str, path: &str) -> Result<(), StoreError> {
         check_path(path)?;
         let unknown = || StoreError::missing(format!("branch '{branch}' not found"));
-        self.state.repository(repository)?.writable(branch, "name", unknown).map(drop)
+        self.state.writable(repository)?.writable(branch, "name", unknown).map(drop)
     }
 
     /// Stages a written object on a branch.
@@ -120,7 +121,7 @@ impl Store {
         now: i64,
     ) -> Planned<Arc<Entry>> {
         self.check_upload(repository, branch, path)?;
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let head = found.writable(branch, "name", StoreError::no_branch)?;
         if upload.only_if_absent && head.entry(path).is_some() {
             return Err(StoreError::new(412, "path already exists"));
@@ -153,8 +154,7 @@ impl Store {
         let source = self.entry(repository, source_reference, source_path)?;
         let object = self.state.objects.get(&source.address);
         let object = object.ok_or_else(|| StoreError::new(410, "No data"))?.clone();
-        let entry =
-            Arc::new(Entry { address: address.to_owned(), mtime: now, ..Entry::clone(&source) });
+        let entry = Arc::new(Entry { address: address.to_owned(), mtime: now, ..Entry::clone(&source) });
         let changes = vec![
             Change::ObjectStored { address: address.to_owned(), object },
             stage(repository, branch, [(destination, Some(Arc::clone(&entry)))]),
@@ -170,7 +170,7 @@ impl Store {
         path: &str,
         metadata: Metadata,
     ) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let head = found.writable(branch, "branch", StoreError::no_branch)?;
         let old = head.entry(path).ok_or_else(|| StoreError::missing("not found"))?;
         let entry = Arc::new(Entry { metadata, ..Entry::clone(old) });
@@ -179,7 +179,7 @@ impl Store {
 
     /// Stages the removal of an object; an absent one is no refusal.
     pub fn delete_object(&self, repository: &str, branch: &str, path: &str) -> Planned<()> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let head = found.writable(branch, "branch", StoreError::no_branch)?;
         Ok(((), removal(repository, branch, &head, [path])))
     }
@@ -195,7 +195,7 @@ impl Store {
             let message = format!("request size exceeded, max paths is set to {MOST_DELETIONS}");
             return Err(StoreError::invalid(message));
         }
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         match found.writable(branch, "branch", StoreError::no_branch) {
             Ok(head) => {
                 let paths = paths.iter().map(String::as_str);
@@ -219,7 +219,8 @@ impl Store {
 pub(super) fn check_path(path: &str) -> Result<(), StoreError> {
     if path.len() > LONGEST_PATH {
         return Err(StoreError::invalid(format!(
-            "argument path: path exceeds max length of {LONGEST_PATH}: invalid value: validation error"
+            "argument path: invalid value: validation error: {} is above maximum length ({LONGEST_PATH})",
+            path.len()
         )));
     }
     Ok(())

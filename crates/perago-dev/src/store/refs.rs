@@ -22,6 +22,12 @@ impl State {
     pub(super) fn repository(&self, name: &str) -> Result<&Repository, StoreError> {
         self.repositories.get(name).ok_or_else(StoreError::no_repository)
     }
+
+    /// A repository that takes changes.
+    pub(super) fn writable(&self, name: &str) -> Result<&Repository, StoreError> {
+        let found = self.repository(name)?;
+        if found.read_only { Err(StoreError::new(403, "read-only repository")) } else { Ok(found) }
+    }
 }
 
 impl Repository {
@@ -75,12 +81,7 @@ impl Repository {
         Ok(Resolved { commit, tree, branch: None, is_staging: false })
     }
 
-    fn step<'a>(
-        &'a self,
-        from: Resolved<'a>,
-        kind: char,
-        number: usize,
-    ) -> Result<Resolved<'a>, RefError> {
+    fn step<'a>(&'a self, from: Resolved<'a>, kind: char, number: usize) -> Result<Resolved<'a>, RefError> {
         if kind == '~' {
             let mut found = from;
             for _ in 0..number {

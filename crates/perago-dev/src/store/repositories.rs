@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::commits::new_commit;
+use super::commits::{Made, new_commit};
 use super::error::StoreError;
 use super::listing::{PageOf, PageRequest, Row};
 use super::model::{Metadata, Repository};
@@ -66,8 +66,9 @@ impl Store {
                  key(_lakefs/dummy): storage namespace already in use"
             )));
         }
-        let mut first =
-            new_commit(&[], "Repository created", Metadata::new(), now, &Tree::default(), &new.name);
+        let made =
+            Made { message: "Repository created", metadata: Metadata::new(), date: now, generation: 1 };
+        let mut first = new_commit(&[], made, &Tree::default(), &new.name);
         first.committer = String::new();
         first.meta_range_id = String::new();
         let created = RepositoryView {
@@ -114,9 +115,13 @@ impl Store {
         items(request.cut(all.map(|(name, repository)| (name, view(name, repository)))))
     }
 
-    /// Deletes a repository.
-    pub fn delete_repository(&self, name: &str) -> Planned<()> {
-        self.state.repository(name)?;
+    /// Deletes a repository; a read-only one only by force.
+    pub fn delete_repository(&self, name: &str, by_force: bool) -> Planned<()> {
+        if by_force {
+            self.state.repository(name)?
+        } else {
+            self.state.writable(name)?
+        };
         Ok(((), vec![Change::RepositoryDeleted { repository: name.to_owned() }]))
     }
 
@@ -127,7 +132,7 @@ impl Store {
 
     /// Replaces the patterns of branches that take no direct writes.
     pub fn protect(&self, repository: &str, patterns: Vec<String>) -> Planned<()> {
-        self.state.repository(repository)?;
+        self.state.writable(repository)?;
         Ok(((), vec![Change::Protected { repository: repository.to_owned(), patterns }]))
     }
 }

@@ -103,7 +103,7 @@ impl Store {
             return Err(StoreError::invalid("checksum is required"));
         }
         self.verified_address((repository, branch, path), &link.address)?;
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         let head = found.writable(branch, "branch", StoreError::no_branch)?;
         if link.only_if_absent && head.entry(path).is_some() {
             return Err(StoreError::new(412, "Precondition failed"));
@@ -130,7 +130,7 @@ impl Store {
             return Err(StoreError::invalid(format!("parts can be between 0 and {MOST_PARTS}")));
         }
         let unknown = || StoreError::missing(format!("branch '{branch}' not found"));
-        self.state.repository(repository)?.writable(branch, "branch", unknown)?;
+        self.state.writable(repository)?.writable(branch, "branch", unknown)?;
         let signed = self.signed_address((repository, branch, path), unique)?;
         let address = bytes_of(&signed).to_owned();
         Ok((signed, vec![Change::UploadStarted { upload: upload.to_owned(), address }]))
@@ -173,9 +173,7 @@ impl Store {
         let mut tags = Vec::new();
         let mut size = 0;
         for part in parts {
-            let found = known.get(&part.number).filter(|found| {
-                found.tag == part.etag.trim_matches('"')
-            });
+            let found = known.get(&part.number).filter(|found| found.tag == part.etag.trim_matches('"'));
             let found = found.ok_or_else(|| {
                 StoreError::new(500, format!("InvalidPart: part {} is not there with this tag", part.number))
             })?;
@@ -194,12 +192,7 @@ impl Store {
     }
 
     /// Forgets an upload in parts.
-    pub fn abort_upload(
-        &self,
-        place: (&str, &str, &str),
-        address: &str,
-        upload: &str,
-    ) -> Planned<()> {
+    pub fn abort_upload(&self, place: (&str, &str, &str), address: &str, upload: &str) -> Planned<()> {
         let plain = self.verified_address(place, address)?;
         self.known_upload(upload, plain)?;
         Ok(((), vec![Change::UploadEnded { upload: upload.to_owned() }]))

@@ -17,7 +17,7 @@ pub struct TagView {
 impl Store {
     /// Creates a tag.
     pub fn create_tag(&self, repository: &str, id: &str, reference: &str) -> Planned<TagView> {
-        let found = self.state.repository(repository)?;
+        let found = self.state.writable(repository)?;
         if id.is_empty() || id.contains(['/', ' ', '~', '^', '@', '$', ':']) {
             return Err(StoreError::invalid("argument tagID: tag id: invalid value: validation error"));
         }

@@ -12,6 +12,11 @@ use super::reply::{Reply, created, ok, plain_page};
 use crate::shared::Shared;
 use crate::store::{CommitCreation, LogRequest, StoreError};
 
+/// The server's words about a date that is none.
+const NO_DATE: &str = "string doesn't match the format \"date-time\": string doesn't match pattern \
+     \"^[0-9]{4}-(0[1-9]|10|11|12)-(0[1-9]|[12][0-9]|3[01])T([0-1][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)\
+     (\\.[0-9]+)?(Z|(\\+|-)[0-9]{2}:[0-9]{2})?$\"";
+
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/repositories/{repository}/branches/{branch}/commits", post(commit))
@@ -40,10 +45,7 @@ async fn commit(
     created(&storage.change(|store, now| store.commit(&repository, &branch, creation, now, &run))?)
 }
 
-async fn read(
-    State(shared): State<Shared>,
-    Path((repository, reference)): Path<(String, String)>,
-) -> Reply {
+async fn read(State(shared): State<Shared>, Path((repository, reference)): Path<(String, String)>) -> Reply {
     ok(&*shared.storage().read(|store| store.commit_at(&repository, &reference))?)
 }
 
@@ -53,7 +55,7 @@ async fn log(
     query: Query,
 ) -> Reply {
     let since = query.get("since").map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
-    let since = since.map_err(|_| refused("since", "string doesn't match the format \"date-time\""))?;
+    let since = since.map_err(|_| refused("since", NO_DATE))?;
     let request = LogRequest {
         after: query.get("after").map(str::to_owned),
         amount: query.amount()?,

@@ -8,14 +8,11 @@ use serde_json::json;
 use super::parameters::JsonBody;
 use super::reply::{Reply, created, nothing, ok};
 use crate::shared::Shared;
-use crate::store::{CherryPick, Merge, Revert, Strategy, StoreError};
+use crate::store::{CherryPick, Merge, Revert, StoreError, Strategy};
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
-        .route(
-            "/repositories/{repository}/refs/{source}/merge/{destination}",
-            post(merge).get(merge_base),
-        )
+        .route("/repositories/{repository}/refs/{source}/merge/{destination}", post(merge).get(merge_base))
         .route("/repositories/{repository}/branches/{branch}/revert", post(revert))
         .route("/repositories/{repository}/branches/{branch}/cherry-pick", post(cherry_pick))
 }
@@ -48,10 +45,7 @@ async fn merge(
     ok(&json!({ "reference": id }))
 }
 
-async fn merge_base(
-    State(shared): State<Shared>,
-    Path((repository, source, destination)): Three,
-) -> Reply {
+async fn merge_base(State(shared): State<Shared>, Path((repository, source, destination)): Three) -> Reply {
     ok(&shared.storage().read(|store| store.merge_base(&repository, &source, &destination))?)
 }
 
@@ -95,7 +89,9 @@ async fn cherry_pick(
     let metadata = overrides.as_ref().filter(|fields| fields.has("metadata"));
     let pick = CherryPick {
         reference: fields.text("ref")?.to_owned(),
-        parent_number: fields.optional_number("parent_number")?.and_then(|number| usize::try_from(number).ok()),
+        parent_number: fields
+            .optional_number("parent_number")?
+            .and_then(|number| usize::try_from(number).ok()),
         message: message.map(str::to_owned),
         metadata: metadata.map(|fields| fields.texts("metadata")).transpose()?,
     };

@@ -66,10 +66,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .layer(middleware::from_fn(name_request));
-    Router::new()
-        .nest(API_PREFIX, api)
-        .merge(object_store::routes())
-        .layer(DefaultBodyLimit::disable())
+    Router::new().nest(API_PREFIX, api).merge(object_store::routes()).layer(DefaultBodyLimit::disable())
 }
 
 async fn unknown_route(OriginalUri(uri): OriginalUri) -> StoreError {
@@ -83,9 +80,10 @@ async fn unknown_route(OriginalUri(uri): OriginalUri) -> StoreError {
 /// Whether a path starts as a pattern says, whose `{}` stand for one segment each.
 fn covers(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
-    pattern.trim_end_matches('/').split('/').all(|wanted| {
-        segments.next().is_some_and(|segment| wanted == "{}" || wanted == segment)
-    })
+    pattern
+        .trim_end_matches('/')
+        .split('/')
+        .all(|wanted| segments.next().is_some_and(|segment| wanted == "{}" || wanted == segment))
 }
 
 /// Gives every answer an id, as the server does.

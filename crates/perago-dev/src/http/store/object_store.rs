@@ -40,7 +40,12 @@ pub(super) enum Purpose<'a> {
 }
 
 /// Signs a URL for an address; answers it with the time at which it ends to work, in epoch seconds.
-pub(super) fn sign(shared: &Shared, headers: &HeaderMap, address: &str, purpose: &Purpose<'_>) -> (String, i64) {
+pub(super) fn sign(
+    shared: &Shared,
+    headers: &HeaderMap,
+    address: &str,
+    purpose: &Purpose<'_>,
+) -> (String, i64) {
     let form = format_description!("[year][month][day]T[hour][minute][second]Z");
     let seconds = now() / 1000;
     let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -80,42 +85,61 @@ pub(super) fn sign(shared: &Shared, headers: &HeaderMap, address: &str, purpose:
     (format!("http://{host}{}?{query}{SIGNATURE}{signature}", url.path()), seconds + LIFE)
 }
 
-/// A refusal in XML.
-fn refused(status: StatusCode, code: &str, message: &str) -> Response {
+/// A refusal in XML. One for a wrong signature does not speak of the object.
+fn refused(status: StatusCode, code: &str, message: &str, key: &str) -> Response {
+    let (bucket, name) = key.split_once('/').unwrap_or((key, ""));
+    let object = if status == StatusCode::FORBIDDEN {
+        String::new()
+    } else {
+        format!("<Key>{}</Key><BucketName>{}</BucketName>", escaped(name), escaped(bucket))
+    };
     let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{object}\
+         <Resource>/{}</Resource><Region>us-east-1</Region><RequestId>{}</RequestId><HostId>embedded</HostId></Error>",
+        escaped(message),
+        escaped(key),
+        uuid::Uuid::new_v4(),
     );
     let mut response = (status, body).into_response();
-    put_header(&mut response, header::CONTENT_TYPE, "application/xml");
+    let is_wrong_signature = code == "SignatureDoesNotMatch";
+    let content_type = if is_wrong_signature { "text/xml; charset=utf-8" } else { "application/xml" };
+    put_header(&mut response, header::CONTENT_TYPE, content_type);
     response
 }
 
-fn missing() -> Response {
-    refused(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.")
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn missing(key: &str) -> Response {
+    refused(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.", key)
 }
 
 async fn serve(State(shared): State<Shared>, OriginalUri(uri): OriginalUri, request: Request) -> Response {
     let query = uri.query().unwrap_or_default();
+    let key = uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_start_matches('/');
+    // The key as it was before it was put into a URL: what the address holds.
+    let Ok(key) = percent_decoded(key) else { return missing("") };
     let (signed, given) = query.rsplit_once(SIGNATURE).unwrap_or((query, ""));
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     let text = format!("{method}\n{}\n{signed}", uri.path());
     if !same(&shared.storage().read(|store| store.sign(&text)), given) {
         let message = "The request signature we calculated does not match the signature you provided. \
                        Check your key and signing method.";
-        return refused(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message);
+        return refused(StatusCode::FORBIDDEN, "SignatureDoesNotMatch", message, &key);
     }
     let parameters = Query::parse(signed);
     if is_over(&parameters) {
-        return refused(StatusCode::FORBIDDEN, "AccessDenied", "Request has expired");
+        return refused(StatusCode::FORBIDDEN, "AccessDenied", "Request has expired", &key);
     }
-    let key = uri.path().strip_prefix(PREFIX).unwrap_or_default().trim_start_matches('/');
-    // The key as it was before it was put into a URL: what the address holds.
-    let Ok(key) = percent_decoded(key) else { return missing() };
     let address = format!("{}{key}", shared.storage().kind().scheme());
     match *request.method() {
-        Method::GET | Method::HEAD => read(&shared, &address, request.headers()),
-        Method::PUT => write(&shared, address, &parameters, request.into_body()).await,
-        _ => refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "The method is not allowed."),
+        Method::GET | Method::HEAD => read(&shared, (&address, &key), request.headers()),
+        Method::PUT => write(&shared, (address, &key), &parameters, request.into_body()).await,
+        _ => {
+            let message = "The specified method is not allowed against this resource.";
+            refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message, &key)
+        }
     }
 }
 
@@ -146,17 +170,17 @@ fn is_over(parameters: &Query) -> bool {
     signed.is_ok_and(|signed| signed.assume_utc().unix_timestamp() + LIFE < now() / 1000)
 }
 
-fn read(shared: &Shared, address: &str, headers: &HeaderMap) -> Response {
+fn read(shared: &Shared, (address, key): (&str, &str), headers: &HeaderMap) -> Response {
     let stored = shared.storage().read(|store| store.object(address).cloned());
-    let Some(stored) = stored else { return missing() };
-    let Some(blobs) = shared.storage().blobs().open_object(&stored) else { return missing() };
+    let Some(stored) = stored else { return missing(key) };
+    let Some(blobs) = shared.storage().blobs().open_object(&stored) else { return missing(key) };
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let (status, range) = match wanted(range, stored.size) {
         Wanted::Whole | Wanted::Malformed(_) => (StatusCode::OK, 0..stored.size),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Wanted::Unsatisfiable { .. } | Wanted::EndOfNothing => {
             let message = "The requested range is not satisfiable";
-            return refused(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message);
+            return refused(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange", message, key);
         }
     };
     let mut response = Response::new(Body::new(ReadBlob::new(blobs, &range)));
@@ -173,13 +197,13 @@ fn read(shared: &Shared, address: &str, headers: &HeaderMap) -> Response {
     response
 }
 
-async fn write(shared: &Shared, address: String, parameters: &Query, body: Body) -> Response {
+async fn write(shared: &Shared, (address, key): (String, &str), parameters: &Query, body: Body) -> Response {
     let storage = shared.storage();
     let stored = match store_body(storage.blobs(), body).await {
         Ok(stored) => stored,
         Err(error) => {
             let message = error.message.unwrap_or_default();
-            return refused(StatusCode::BAD_REQUEST, "IncompleteBody", &message);
+            return refused(StatusCode::BAD_REQUEST, "IncompleteBody", &message, key);
         }
     };
     let tag = stored.tag.clone();
@@ -200,11 +224,11 @@ async fn write(shared: &Shared, address: String, parameters: &Query, body: Body)
         }
         Err(error) if error.status == 404 => {
             let message = "The specified upload does not exist.";
-            refused(StatusCode::NOT_FOUND, "NoSuchUpload", message)
+            refused(StatusCode::NOT_FOUND, "NoSuchUpload", message, key)
         }
         Err(error) => {
             let message = error.message.unwrap_or_default();
-            refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &message)
+            refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", &message, key)
         }
     }
 }

@@ -60,10 +60,7 @@ pub(super) fn routes() -> Router<Shared> {
         )
         .route("/repositories/{repository}/branches/{branch}/objects/delete", post(delete_many))
         .route("/repositories/{repository}/branches/{branch}/objects/copy", post(copy))
-        .route(
-            "/repositories/{repository}/branches/{branch}/objects/stat/user_metadata",
-            put(set_metadata),
-        )
+        .route("/repositories/{repository}/branches/{branch}/objects/stat/user_metadata", put(set_metadata))
 }
 
 type Two = Path<(String, String)>;
@@ -185,7 +182,6 @@ fn unsatisfiable(is_head: bool, tells_size: bool, entry: &Entry) -> Response {
         return response;
     }
     let mut response = StoreError::new(416, "Requested Range Not Satisfiable").into_response();
-    put_header(&mut response, header::CONTENT_TYPE, &entry.content_type);
     if tells_size {
         put_header(&mut response, header::CONTENT_RANGE, &format!("bytes */{}", entry.size));
     }
@@ -249,11 +245,7 @@ async fn delete(State(shared): State<Shared>, Path((repository, branch)): Two, q
     nothing()
 }
 
-async fn delete_many(
-    State(shared): State<Shared>,
-    Path((repository, branch)): Two,
-    body: JsonBody,
-) -> Reply {
+async fn delete_many(State(shared): State<Shared>, Path((repository, branch)): Two, body: JsonBody) -> Reply {
     let fields = body.fields("PathList")?;
     let paths = fields.array("paths")?.iter().enumerate().map(|(index, path)| {
         let path = path.as_str().map(str::to_owned);

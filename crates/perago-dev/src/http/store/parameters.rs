@@ -126,9 +126,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if body.is_empty() {
             return Ok(Self(None));
         }
-        let refused = |reason: Cow<'_, str>| {
-            StoreError::invalid(format!("request body has an error: {reason}"))
-        };
+        let refused =
+            |reason: Cow<'_, str>| StoreError::invalid(format!("request body has an error: {reason}"));
         if !given.trim_start().to_ascii_lowercase().starts_with("application/json") {
             return Err(refused(format!("header Content-Type has unexpected value \"{given}\"").into()));
         }
@@ -239,6 +238,7 @@ impl Fields {
         };
         let texts = entries.iter().map(|(name, value)| match value.as_str() {
             Some(text) => Ok((name.clone(), text.to_owned())),
+            None if value.is_null() => Err(self.wrong(&format!("{field}/{name}"), "Value is not nullable")),
             None => Err(self.wrong(&format!("{field}/{name}"), "value must be a string")),
         });
         texts.collect()

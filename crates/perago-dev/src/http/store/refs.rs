@@ -50,11 +50,7 @@ async fn delete_branch(State(shared): State<Shared>, Path((repository, name)): T
     nothing()
 }
 
-async fn reset_branch(
-    State(shared): State<Shared>,
-    Path((repository, name)): Two,
-    body: JsonBody,
-) -> Reply {
+async fn reset_branch(State(shared): State<Shared>, Path((repository, name)): Two, body: JsonBody) -> Reply {
     let fields = body.fields("ResetCreation")?;
     let path = fields.optional_text("path")?.unwrap_or_default().to_owned();
     let kind = fields.text("type")?;

@@ -105,7 +105,7 @@ pub(super) fn difference(row: Row<DiffRow>, with_right: bool) -> Value {
     };
     let mut shown =
         json!({"path": row.path, "path_type": "object", "size_bytes": row.size, "type": row.kind});
-    if let Some(entry) = row.right.filter(|_| with_right) {
+    if let Some(entry) = row.shown.filter(|_| with_right) {
         shown["right"] = json!({
             "checksum": entry.checksum,
             "content_type": entry.content_type,

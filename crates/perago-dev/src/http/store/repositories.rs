@@ -51,9 +51,6 @@ async fn create(State(shared): State<Shared>, body: JsonBody) -> Reply {
         default_branch: fields.optional_text("default_branch")?.unwrap_or("main").to_owned(),
         read_only: fields.flag("read_only")?,
     };
-    if new.read_only {
-        return Err(StoreError::unsupported("a read-only repository"));
-    }
     let scheme = shared.storage().kind().scheme();
     created(&shared.storage().change(|store, now| store.create_repository(&new, scheme, now))?)
 }
@@ -67,8 +64,9 @@ async fn read(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
     ok(&shared.storage().read(|store| store.repository(&name))?)
 }
 
-async fn delete(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
-    shared.storage().change(|store, _| store.delete_repository(&name))?;
+async fn delete(State(shared): State<Shared>, Path(name): Path<String>, query: Query) -> Reply {
+    let by_force = query.flag("force")?.unwrap_or(false);
+    shared.storage().change(|store, _| store.delete_repository(&name, by_force))?;
     nothing()
 }
 

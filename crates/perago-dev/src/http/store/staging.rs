@@ -97,12 +97,11 @@ async fn start(
     demand_parts(&shared)?;
     let path = query.required("path")?;
     let parts = query.number("parts")?.unwrap_or(0);
-    let parts = usize::try_from(parts)
-        .map_err(|_| StoreError::invalid("parts can be between 0 and 10000"))?;
+    let parts =
+        usize::try_from(parts).map_err(|_| StoreError::invalid("parts can be between 0 and 10000"))?;
     let (upload, key) = (Uuid::new_v4().simple().to_string(), new_key());
     let place = (repository.as_str(), branch.as_str(), path);
-    let signed =
-        shared.storage().change(|store, _| store.start_upload(place, parts, (&upload, &key)))?;
+    let signed = shared.storage().change(|store, _| store.start_upload(place, parts, (&upload, &key)))?;
     let mut answer = json!({"physical_address": signed, "upload_id": upload});
     if parts > 0 {
         let urls = (1..=parts).map(|number| {
@@ -166,9 +165,9 @@ async fn complete(
     });
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     let place = (repository.as_str(), branch.as_str(), path);
-    let entry = shared.storage().change(|store, now| {
-        store.complete_upload(place, &upload, (&parts, tag_of_parts), link, now)
-    })?;
+    let entry = shared
+        .storage()
+        .change(|store, now| store.complete_upload(place, &upload, (&parts, tag_of_parts), link, now))?;
     let mut shown = object(path, &entry, true);
     let namespace = shared.storage().read(|store| store.namespace(&repository))?;
     let relative = entry.address.strip_prefix(&format!("{namespace}/")).unwrap_or(&entry.address);
@@ -180,7 +179,8 @@ async fn complete(
 fn tag_of_parts(tags: &[&str]) -> String {
     let mut digest = Md5::new();
     for tag in tags {
-        let bytes = (0..tag.len() / 2).filter_map(|index| u8::from_str_radix(&tag[index * 2..][..2], 16).ok());
+        let bytes =
+            (0..tag.len() / 2).filter_map(|index| u8::from_str_radix(&tag[index * 2..][..2], 16).ok());
         digest.update(bytes.collect::<Vec<_>>());
     }
     hexadecimal(&digest.finalize())

@@ -2,7 +2,6 @@
 
 use std::io;
 
-
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -16,7 +15,6 @@ use crate::storage::{BlobWriter, Blobs};
 use crate::store::{Metadata, StoreError, StoredObject, Upload};
 
 const METADATA_PREFIX: &str = "x-lakefs-meta-";
-
 
 /// A new key below a repository's data.
 pub(super) fn new_key() -> String {
