@@ -73,9 +73,12 @@ pub struct CherryPick {
 /// Where two branches parted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MergeBase {
-    base_commit_id: String,
-    destination_commit_id: String,
-    source_commit_id: String,
+    #[serde(rename = "base_commit_id")]
+    base: String,
+    #[serde(rename = "destination_commit_id")]
+    destination: String,
+    #[serde(rename = "source_commit_id")]
+    source: String,
 }
 
 /// The changes that lead from one tree to another, applied to a third.
@@ -221,10 +224,10 @@ impl Store {
         let ours = found.resolve_commit(destination);
         let ours = ours.map_err(|error| error.within(context, destination))?;
         Ok(MergeBase {
-            base_commit_id: base_of(found, ours.commit, theirs.commit),
+            base: base_of(found, ours.commit, theirs.commit),
             // The server names the two the wrong way round, and so do we.
-            destination_commit_id: theirs.commit.id.clone(),
-            source_commit_id: ours.commit.id.clone(),
+            destination: theirs.commit.id.clone(),
+            source: ours.commit.id.clone(),
         })
     }
 

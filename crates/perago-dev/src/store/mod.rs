@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub use listing::{PageOf, PageRequest, Row};
 pub use merges::{CherryPick, Merge, MergeBase, Revert, Strategy};
 pub use model::{Commit, Entry, Metadata, Staged, StoredObject};
-pub use objects::{DeletionFailure, Upload};
+pub use objects::{DeletionFailure, ObjectRow, Upload};
 pub use repositories::{RepositoryCreation, RepositoryView};
 pub use staging::{Link, PartReference, bytes_of};
 pub use tags::TagView;

@@ -40,6 +40,9 @@ pub struct DeletionFailure {
     status_code: u16,
 }
 
+/// A row of a list: a path with its version, or what several paths share.
+pub type ObjectRow = Row<(String, Arc<Entry>)>;
+
 impl Resolved<'_> {
     /// The version that a path shows, what is staged first.
     pub(super) fn entry(&self, path: &str) -> Option<&Arc<Entry>> {
@@ -82,7 +85,7 @@ impl Store {
         repository: &str,
         reference: &str,
         request: &PageRequest,
-    ) -> Result<PageOf<Row<(String, Arc<Entry>)>>, StoreError> {
+    ) -> Result<PageOf<ObjectRow>, StoreError> {
         let found = self.state.repository(repository)?.objects_at(reference)?;
         let none = BTreeMap::new();
         let staged = found.branch.map_or(&none, |branch| &branch.staged);

@@ -1,10 +1,13 @@
 //! Settings of the lakeFS server.
 
-use perago_conductor::Secret;
+use std::path::PathBuf;
 
-use super::conductor::refuse_placeholder;
+use perago_lakefs::{Address, ClientOptions, Credentials, ProxyOptions, Secret};
+
+use super::conductor::{extra_ca_files, proxies, refuse_placeholder};
 use super::environment::Environment;
 use super::error::SettingsError;
+use super::modes::lakefs_presign;
 
 const NAMES: [&str; 3] = [
     "LAKECTL_SERVER_ENDPOINT_URL",
@@ -21,13 +24,44 @@ pub struct LakeFsSettings {
     pub access_key_id: String,
     /// Secret access key.
     pub secret_access_key: Secret,
+    /// Whether objects may move directly between us and the object store.
+    pub presign: bool,
+    /// Proxies of the environment.
+    pub proxies: ProxyOptions,
+    /// Additional certificate authorities.
+    pub extra_ca_files: Vec<PathBuf>,
+}
+
+impl LakeFsSettings {
+    /// Options of a client for this server.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub fn client_options(&self) -> Result<ClientOptions, SettingsError> {
+        let address = Address::parse(&self.endpoint_url).map_err(|error| {
+            let unusable = SettingsError::value(NAMES[0], &format!("cannot be used: {error}"));
+            unusable.with_hint("it is the server's URL, such as http://localhost:8000")
+        })?;
+        let credentials = Credentials {
+            access_key_id: Secret::new(self.access_key_id.clone()),
+            secret_access_key: self.secret_access_key.clone(),
+        };
+        Ok(ClientOptions {
+            presign: self.presign,
+            proxies: self.proxies.clone(),
+            extra_ca_files: self.extra_ca_files.clone(),
+            ..ClientOptions::new(address, credentials)
+        })
+    }
 }
 
 /// Reads the settings: all three variables or none.
 ///
 /// # Errors
-/// When some are missing (blank counts as missing) or a placeholder was left in place.
+/// When some are missing (blank counts as missing), a placeholder was left in place, or `PERAGO_LAKEFS_PRESIGN` is
+/// neither `on` nor `off`.
 pub fn parse(environment: &Environment) -> Result<Option<LakeFsSettings>, SettingsError> {
+    let presign = lakefs_presign(environment)?;
     let values = NAMES.map(|name| environment.filled(name));
     if let [Some(endpoint_url), Some(access_key_id), Some(secret_access_key)] = values {
         for (name, value) in NAMES.iter().zip([endpoint_url, access_key_id, secret_access_key]) {
@@ -37,6 +71,9 @@ pub fn parse(environment: &Environment) -> Result<Option<LakeFsSettings>, Settin
             endpoint_url: endpoint_url.to_owned(),
             access_key_id: access_key_id.to_owned(),
             secret_access_key: Secret::new(secret_access_key),
+            presign,
+            proxies: proxies(environment),
+            extra_ca_files: extra_ca_files(environment),
         }));
     }
     if values.iter().all(Option::is_none) {

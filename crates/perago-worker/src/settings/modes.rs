@@ -66,6 +66,12 @@ pub(crate) fn log_target(environment: &Environment) -> Result<LogTarget, Setting
     word(NAME, environment.get(NAME), [("file", LogTarget::File), ("stdout", LogTarget::Stdout)])
 }
 
+pub(crate) fn lakefs_presign(environment: &Environment) -> Result<bool, SettingsError> {
+    const NAME: &str = "PERAGO_LAKEFS_PRESIGN";
+    let words = [("on", true), ("off", false)];
+    environment.get(NAME).map_or(Ok(true), |text| word(NAME, Some(text), words))
+}
+
 fn word<T: Copy + Default>(
     name: &str,
     text: Option<&str>,

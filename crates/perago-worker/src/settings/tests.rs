@@ -62,6 +62,7 @@ fn each_rule_names_its_variable() {
         ("PERAGO_HOST_ID", "a b", "letters, digits"),
         ("PERAGO_EXECUTION_MODE", "fork", "process or thread"),
         ("PERAGO_LEASE_POLICY", "loose", "lapse or strict"),
+        ("PERAGO_LAKEFS_PRESIGN", "sometimes", "on or off"),
         ("PERAGO_LOG", "stderr", "file or stdout"),
         ("PERAGO_POLL_TIMEOUT", "6s", "longer than 5s"),
         ("PERAGO_POLL_TIMEOUT", "0ms", "positive duration"),
@@ -160,6 +161,10 @@ fn lakefs_needs_all_three() {
     let secret = ("LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY", "hunter2");
     let settings = load(&[url, key, secret]).unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));
+    let options = settings.lakefs.unwrap().client_options().unwrap();
+    assert!(options.presign && !format!("{options:?}").contains("hunter2"));
+    let settings = load(&[url, key, secret, ("PERAGO_LAKEFS_PRESIGN", "off")]).unwrap();
+    assert!(!settings.lakefs.unwrap().presign);
     assert_eq!(
         error_of(&[url, ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", " ")]),
         "LakeFS config is incomplete; missing LAKECTL_CREDENTIALS_ACCESS_KEY_ID, \

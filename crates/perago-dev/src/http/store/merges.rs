@@ -57,10 +57,7 @@ async fn revert(
     let fields = body.fields("RevertCreation")?;
     let reference = fields.text("ref")?.to_owned();
     let parent_number = usize::try_from(fields.number("parent_number")?);
-    let overrides = match fields.has("commit_overrides") {
-        true => Some(fields.object("commit_overrides", "CommitOverrides")?),
-        false => None,
-    };
+    let overrides = fields.optional_object("commit_overrides", "CommitOverrides")?;
     let message = overrides.as_ref().map(|fields| fields.optional_text("message")).transpose()?.flatten();
     let metadata = overrides.as_ref().map(|fields| fields.texts("metadata")).transpose()?;
     let revert = Revert {
@@ -81,10 +78,7 @@ async fn cherry_pick(
     body: JsonBody,
 ) -> Reply {
     let fields = body.fields("CherryPickCreation")?;
-    let overrides = match fields.has("commit_overrides") {
-        true => Some(fields.object("commit_overrides", "CommitOverrides")?),
-        false => None,
-    };
+    let overrides = fields.optional_object("commit_overrides", "CommitOverrides")?;
     let message = overrides.as_ref().map(|fields| fields.optional_text("message")).transpose()?.flatten();
     let metadata = overrides.as_ref().filter(|fields| fields.has("metadata"));
     let pick = CherryPick {

@@ -167,13 +167,10 @@ pub(super) struct Fields {
 
 impl Fields {
     fn of(value: Value, schema: &'static str) -> Result<Self, StoreError> {
-        match value {
-            Value::Object(fields) => Ok(Self { fields, schema }),
-            _ => {
-                let none = Self { fields: Map::new(), schema };
-                Err(none.wrong("", "value must be an object"))
-            }
+        if let Value::Object(fields) = value {
+            return Ok(Self { fields, schema });
         }
+        Err(Self { fields: Map::new(), schema }.wrong("", "value must be an object"))
     }
 
     /// The refusal of a field, in the words of the server's schema check.
@@ -252,6 +249,15 @@ impl Fields {
     /// An object that must be there.
     pub(super) fn object(&self, field: &str, schema: &'static str) -> Result<Fields, StoreError> {
         Fields::of(self.required(field)?.clone(), schema)
+    }
+
+    /// An object that may be absent.
+    pub(super) fn optional_object(
+        &self,
+        field: &str,
+        schema: &'static str,
+    ) -> Result<Option<Fields>, StoreError> {
+        if self.has(field) { self.object(field, schema).map(Some) } else { Ok(None) }
     }
 
     /// Whether a field is there.

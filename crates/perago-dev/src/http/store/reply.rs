@@ -1,4 +1,5 @@
 //! Answers in lakeFS's forms.
+#![expect(clippy::unnecessary_wraps, reason = "handlers end with an answer or with a refusal")]
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};

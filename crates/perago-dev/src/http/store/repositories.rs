@@ -89,9 +89,8 @@ async fn protection(State(shared): State<Shared>, Path(name): Path<String>) -> R
 }
 
 async fn protect(State(shared): State<Shared>, Path(name): Path<String>, body: JsonBody) -> Reply {
-    let rules = match body.value() {
-        Value::Array(rules) => rules,
-        _ => return Err(StoreError::invalid("request body has an error: value must be an array")),
+    let Value::Array(rules) = body.value() else {
+        return Err(StoreError::invalid("request body has an error: value must be an array"));
     };
     let patterns = rules.iter().enumerate().map(|(index, rule)| {
         rule.get("pattern").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
