@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
+from services.fixtures import embedded_server
+
 from .client import Conductor, Http
+from .lake import KEY, Lake
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.services)])
@@ -16,3 +22,20 @@ def conductor(request: pytest.FixtureRequest) -> Conductor:
 def metrics_store(request: pytest.FixtureRequest) -> Http:
     real = request.param == "real"
     return Http(request.getfixturevalue("real_victoria_metrics_url" if real else "embedded_url"))
+
+
+@pytest.fixture(scope="session")
+def embedded_local_url() -> Iterator[str]:
+    """An embedded store over a local folder, which signs no URLs."""
+    with embedded_server("--object-store", "local") as url:
+        yield url
+
+
+@pytest.fixture(params=["s3", "local", pytest.param("real", marks=pytest.mark.lakefs)])
+def lake(request: pytest.FixtureRequest) -> Lake:
+    """A lakeFS server with a repository of the test's own."""
+    if request.param == "real":
+        names = ("SERVER_ENDPOINT_URL", "CREDENTIALS_ACCESS_KEY_ID", "CREDENTIALS_SECRET_ACCESS_KEY")
+        return Lake("real", *(os.environ[f"LAKECTL_{name}"] for name in names))
+    url = request.getfixturevalue("embedded_url" if request.param == "s3" else "embedded_local_url")
+    return Lake("embedded", url, KEY, KEY)

@@ -104,9 +104,7 @@ class Replay:
             if len(expected) != len(found):
                 return [f"{place} has {len(found)} entries instead of {len(expected)}: {found!r}"]
             pairs = enumerate(zip(expected, found, strict=True))
-            return [
-                problem for index, (a, b) in pairs for problem in self.compare(a, b, f"{place}/{index}")
-            ]
+            return [problem for index, (a, b) in pairs for problem in self.compare(a, b, f"{place}/{index}")]
         if isinstance(expected, str) and self.matches(expected, str(found)):
             return []
         return [] if expected == found else [f"{place} is {found!r} instead of {expected!r}"]

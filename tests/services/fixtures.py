@@ -2,7 +2,8 @@
 
 Tests that need a real server carry the mark `services`. They are deselected, with one visible line, unless
 `PERAGO_TEST_SERVICES=1` (the plugin fetches and starts the servers) or `PERAGO_TEST_CONDUCTOR_URL` /
-`PERAGO_TEST_VICTORIA_METRICS_URL` (servers that run already) are set.
+`PERAGO_TEST_VICTORIA_METRICS_URL` (servers that run already) are set. Those that need a real lakeFS carry the
+mark `lakefs` and run where `PERAGO_TEST_LAKEFS=1`, against the server that the `LAKECTL_*` variables name.
 """
 
 from __future__ import annotations
@@ -32,27 +33,34 @@ def real_services_wanted() -> bool:
     return os.environ.get("PERAGO_TEST_SERVICES") == "1" or bool(os.environ.get(CONDUCTOR_VARIABLE))
 
 
+def real_lakefs_wanted() -> bool:
+    """Return whether tests against a real lakeFS are to run; it is named by the LAKECTL variables."""
+    return os.environ.get("PERAGO_TEST_LAKEFS") == "1"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what needs real servers when nobody asked for them."""
-    if real_services_wanted():
-        return
-    left_out = [item for item in items if item.get_closest_marker("services")]
-    if left_out:
-        items[:] = [item for item in items if item not in set(left_out)]
-        config.hook.pytest_deselected(items=left_out)
-        config.stash[_LEFT_OUT] = len(left_out)
+    for mark, is_wanted in (("services", real_services_wanted()), ("lakefs", real_lakefs_wanted())):
+        left_out = [item for item in items if item.get_closest_marker(mark)]
+        if left_out and not is_wanted:
+            items[:] = [item for item in items if item not in set(left_out)]
+            config.hook.pytest_deselected(items=left_out)
+            config.stash[_LEFT_OUT[mark]] = len(left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which servers were left out."""
-    count = config.stash.get(_LEFT_OUT, 0)
-    if count:
-        terminalreporter.write_line(
-            f"real Conductor: NOT RUN ({count} tests; PERAGO_TEST_SERVICES=1 runs them)"
-        )
+    names = {
+        "services": ("Conductor", "PERAGO_TEST_SERVICES=1"),
+        "lakefs": ("lakeFS", "PERAGO_TEST_LAKEFS=1"),
+    }
+    for mark, (server, switch) in names.items():
+        count = config.stash.get(_LEFT_OUT[mark], 0)
+        if count:
+            terminalreporter.write_line(f"real {server}: NOT RUN ({count} tests; {switch} runs them)")
 
 
-_LEFT_OUT = pytest.StashKey[int]()
+_LEFT_OUT = {mark: pytest.StashKey[int]() for mark in ("services", "lakefs")}
 
 
 @pytest.fixture(scope="session")

@@ -56,9 +56,12 @@ pub(super) async fn demand_key(State(shared): State<Shared>, request: Request, n
 
 /// Whether a path belongs to the store, which asks for its key pair by itself, or to signed URLs.
 fn has_own_keys(path: &str) -> bool {
-    [store::API_PREFIX, store::OBJECT_STORE_PREFIX]
-        .iter()
-        .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')))
+    let below = |prefix: &str| path.strip_prefix(prefix)?.strip_prefix('/');
+    below(store::OBJECT_STORE_PREFIX).is_some()
+        || below(store::API_PREFIX).is_some_and(|rest| {
+            // Queries of metrics lie beside them.
+            rest.split('/').next().is_some_and(|first| store::API_ROOTS.contains(&first))
+        })
 }
 
 fn presented(headers: &HeaderMap) -> Option<&str> {

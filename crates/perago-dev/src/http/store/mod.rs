@@ -29,6 +29,10 @@ pub(crate) use object_store::PREFIX as OBJECT_STORE_PREFIX;
 /// Where lakeFS's API lies on a server.
 pub(crate) const API_PREFIX: &str = "/api/v1";
 
+/// What lakeFS's paths start with below it; other services have paths there as well.
+pub(crate) const API_ROOTS: [&str; 6] =
+    ["auth", "config", "healthcheck", "repositories", "setup_lakefs", "user"];
+
 /// Parts of lakeFS's API that the store does not have, by what their paths hold.
 const UNSUPPORTED: [&str; 16] = [
     "/auth/",
