@@ -36,6 +36,7 @@ def lake(request: pytest.FixtureRequest) -> Lake:
     """A lakeFS server with a repository of the test's own."""
     if request.param == "real":
         names = ("SERVER_ENDPOINT_URL", "CREDENTIALS_ACCESS_KEY_ID", "CREDENTIALS_SECRET_ACCESS_KEY")
-        return Lake("real", *(os.environ[f"LAKECTL_{name}"] for name in names))
+        namespace = os.environ.get("PERAGO_TEST_LAKEFS_NAMESPACE", "")
+        return Lake("real", *(os.environ[f"LAKECTL_{name}"] for name in names), namespace)
     url = request.getfixturevalue("embedded_url" if request.param == "s3" else "embedded_local_url")
     return Lake("embedded", url, KEY, KEY)

@@ -50,9 +50,14 @@ def send(
 
 
 class Lake:
-    """One server and a repository of the test's own on it; `kind` is `embedded` or `real`."""
+    """One server and a repository of the test's own on it; `kind` is `embedded` or `real`.
 
-    def __init__(self, kind: str, url: str, access_key_id: str, secret_access_key: str) -> None:
+    Its objects lie below `namespace`, or where the server's kind of object store lets them.
+    """
+
+    def __init__(
+        self, kind: str, url: str, access_key_id: str, secret_access_key: str, namespace: str = ""
+    ) -> None:
         self.kind = kind
         self.base = url.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         pair = f"{access_key_id}:{secret_access_key}".encode()
@@ -60,7 +65,8 @@ class Lake:
         self.storage = self.call("GET", "/config/storage").json
         self.signs = bool(self.storage["pre_sign_support"])
         self.name = f"protocol-{uuid.uuid4().hex[:12]}"
-        prefix = self.storage["default_namespace_prefix"] or f"{self.storage['blockstore_type']}://bucket"
+        default = self.storage["default_namespace_prefix"] or f"{self.storage['blockstore_type']}://bucket"
+        prefix = namespace or default
         slash = "" if prefix.endswith("/") else "/"
         body = {"name": self.name, "storage_namespace": f"{prefix}{slash}{self.name}"}
         assert self.call("POST", "/repositories", body).status == 201

@@ -40,7 +40,8 @@ impl Lake {
         Self::new(options, Some(server)).await
     }
 
-    /// Both kinds of embedded store, and the real server where `PERAGO_TEST_LAKEFS=1`.
+    /// Both kinds of embedded store, and the real server where `PERAGO_TEST_LAKEFS=1`, with objects below
+    /// `PERAGO_TEST_LAKEFS_NAMESPACE` where its object store needs to be told a bucket.
     pub(crate) async fn all() -> Vec<Self> {
         let mut all = vec![Self::embedded(ObjectStore::S3).await, Self::embedded(ObjectStore::Local).await];
         let read = |name: &str| std::env::var(name).unwrap_or_default();
@@ -62,10 +63,12 @@ impl Lake {
         let client = Client::new(&options).unwrap();
         let repository = format!("client-{:016x}", fastrand::u64(..));
         let storage = client.storage_config().await.unwrap();
+        let given = std::env::var("PERAGO_TEST_LAKEFS_NAMESPACE").ok().filter(|_| server.is_none());
         let prefix = match storage.default_namespace_prefix.as_str() {
             "" => format!("{}://bucket", storage.blockstore_type),
             prefix => prefix.trim_end_matches('/').to_owned(),
         };
+        let prefix = given.unwrap_or(prefix);
         let separator = if prefix.ends_with(':') { "//" } else { "/" };
         let new = NewRepository {
             name: repository.clone(),
