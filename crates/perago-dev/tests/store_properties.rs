@@ -1,4 +1,5 @@
 //! The store under any history: what is merged, what is kept, what is shown.
+#![expect(clippy::unwrap_used, reason = "a plan that fails is a failed test")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
