@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import subprocess
 from typing import Any
@@ -103,6 +104,14 @@ class TestKeys:
             return answer.status == 401 and answer
 
         assert Conductor.until(refused).json["error"] == "EXPIRED_TOKEN"
+
+    def test_the_store_takes_the_key_as_its_pair(self, guarded: Http) -> None:
+        assert guarded.get("/api/v1/healthcheck").status == 204
+        for pair, status in (("the-id:the-secret", 200), ("perago-dev:perago-dev", 401), ("the-id:x", 401)):
+            header = "Basic " + base64.b64encode(pair.encode()).decode()
+            assert guarded.get("/api/v1/repositories", Authorization=header).status == status
+            assert guarded.get("/api/v1/query?query=a", Authorization=header).status == 401
+        assert guarded.get("/api/v1/repositories", X_Authorization="the-secret").status == 401
 
     def test_a_server_without_key_has_no_tokens(self, embedded_url: str) -> None:
         assert Http(embedded_url).post("/api/token", {"keyId": "a", "keySecret": "b"}).status == 404
