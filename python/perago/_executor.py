@@ -81,12 +81,10 @@ def _let_the_supervisor_decide() -> None:
 
 
 def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder:
+    from perago._native import DisabledRecorder, open_recorder
+
     if channel.arena is None:
-        from perago._disabled_metrics import DisabledMetricRecorder
-
-        return DisabledMetricRecorder()
-    from perago._native import open_recorder
-
+        return DisabledRecorder()
     return open_recorder(
         channel.arena,
         task_name,

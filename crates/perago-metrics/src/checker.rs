@@ -52,6 +52,11 @@ impl Checker {
         key.ok()
     }
 
+    /// Warns about a call of `name` that never came to be a sample.
+    pub fn reject_call(&self, name: &str, reason: Reason) {
+        self.report(plain_warning(name, reason));
+    }
+
     fn take_name(&self, key: &SeriesKey) -> Result<(), Reason> {
         let kinds = &mut self.state().kinds;
         check_name(kinds, key.kind(), key.name())?;
