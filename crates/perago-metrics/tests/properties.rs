@@ -20,8 +20,17 @@ struct Call {
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
-        proptest::sample::select(vec!["", "a", "stage", "task_name", "task.name", "task_id", "le", "__name__"])
-            .prop_map(str::to_owned),
+        proptest::sample::select(vec![
+            "",
+            "a",
+            "stage",
+            "task_name",
+            "task.name",
+            "task_id",
+            "le",
+            "__name__"
+        ])
+        .prop_map(str::to_owned),
         ".{0,6}",
         (0_usize..MAX_KEY + 2).prop_map(|length| "x".repeat(length)),
     ]
