@@ -24,9 +24,7 @@ mod _native {
     use crate::executor::{AttemptAssignment, Channel};
 
     #[pymodule_export]
-    use crate::recorder::{
-        ArenaStore, DisabledRecorder, Done, MetricRules, Recorder, Timer, open_recorder,
-    };
+    use crate::recorder::{ArenaStore, DisabledRecorder, Done, MetricRules, Recorder, Timer, open_recorder};
 
     #[pymodule_export]
     use crate::settings::{

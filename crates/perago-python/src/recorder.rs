@@ -12,9 +12,7 @@ mod warnings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use perago_metrics::{
-    ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, Reason, RecorderOptions, Rules,
-};
+use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, Reason, RecorderOptions, Rules};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use perago_metrics::Label;
 use pyo3::exceptions::{PyArithmeticError, PyException, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyMapping, PyString,
-};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyInt, PyMapping, PyString};
 
 /// The labels of a call.
 pub(super) enum Labels<'py> {

@@ -83,9 +83,7 @@ impl Timer {
         // SAFETY: the object is alive. A count of one cannot rise meanwhile: only the holder can share it.
         let is_free = unsafe { pyo3::ffi::Py_REFCNT(timer.as_ptr()) } == 1;
         let timer = timer.get();
-        is_free
-            && timer.started.load(Ordering::Relaxed) == 0
-            && !timer.has_further.load(Ordering::Relaxed)
+        is_free && timer.started.load(Ordering::Relaxed) == 0 && !timer.has_further.load(Ordering::Relaxed)
     }
 
     /// Begins the only open block. False: nothing was done, because there is another.
