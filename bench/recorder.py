@@ -150,18 +150,17 @@ def rust() -> Figures:
     figures: Figures = {}
     title = ""
     for line in printed.splitlines():
-        _, *times = (column.strip() for column in line.split("│") if column.strip(" │"))
-        row = re.match(r"(?:│ *)?[├╰]─ (\S+)(?: +([\d.]+) (ns|µs|ms))?", line)
+        row = re.match(r"(?:│ *)?[├╰]─ (\S+)", line)
         if row is None:
             continue
         threads = re.fullmatch(r"t=(\d+)", row[1])
-        title = title if threads else row[1]
-        if row[2]:
-            median, median_unit = times[1].split()
-            shown = f"{title}, {threads[1]} threads" if threads else title
-            figures[f"Rust: {shown.replace('_', ' ')}"] = (
-                float(median) * unit[median_unit],
-                float(row[2]) * unit[row[3]],
+        title = title if threads else row[1].replace("_", " ")
+        # The fastest, the slowest, the median, the mean.
+        times = [float(number) * unit[name] for number, name in re.findall(r"([\d.]+) (ns|µs|ms)", line)]
+        if times:
+            figures[f"Rust {title}, {threads[1]} threads" if threads else f"Rust {title}"] = (
+                times[2],
+                times[0],
             )
     return figures
 
