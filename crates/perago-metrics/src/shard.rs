@@ -121,8 +121,8 @@ impl Shard {
     }
 }
 
-/// Neumaier's sum of values that are not negative: `lost` collects what rounding takes from `sum`. A sum beyond the largest number stays there: an
-/// infinite one would spoil every average from then on.
+/// Neumaier's sum of values that are not negative: `lost` collects what rounding takes from `sum`. A sum beyond the
+/// largest number stays there: an infinite one would spoil every average from then on.
 #[inline]
 pub(crate) fn add_compensated(sum: f64, lost: f64, value: f64) -> (f64, f64) {
     let total = sum + value;
