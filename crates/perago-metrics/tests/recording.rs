@@ -93,11 +93,11 @@ fn gauges_of_an_earlier_boot_are_not_exported() {
     bench.recorder("0").gauge("depth", 1.0, &[]);
     let path = bench.store.slot("0").unwrap();
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut stamp = [0; 32];
+    let mut stamp = [0; 40];
     file.read_exact_at(&mut stamp, 128).unwrap();
     stamp[0] ^= 1;
     file.write_all_at(&stamp, 128).unwrap();
-    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 160).unwrap();
+    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 168).unwrap();
     assert!(bench.snapshot().points.is_empty());
 }
 
