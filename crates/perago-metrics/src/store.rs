@@ -6,6 +6,8 @@
 
 mod folding;
 mod recovery;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
