@@ -34,9 +34,11 @@ pub use ladder::{Ladder, LadderRules, MAX_BOUNDS};
 pub use layout::ArenaOptions;
 pub use reader::ArenaReader;
 pub use recorder::{
-    DEFAULT_LABEL_SETS, GaugeHandle, HistogramHandle, Recorder, RecorderOptions, Resolved, Series,
+    CounterHandle, DEFAULT_LABEL_SETS, GaugeHandle, HistogramHandle, Recorder, RecorderOptions, Resolved, Series,
 };
-pub use rules::{APPLICATION_PREFIX, Label, MAX_KEY, MAX_NAME, OVERFLOW_LABEL, RUNTIME_PREFIX, Rules};
+pub use rules::{
+    APPLICATION_PREFIX, Label, MAX_KEY, MAX_NAME, OVERFLOW_LABEL, RUNTIME_PREFIX, Rules, WORKER_PREFIX,
+};
 pub use series::{Kind, SeriesKey};
 pub use snapshot::{HistogramTotal, Point, Snapshot, Value};
 pub use store::{ArenaStore, StoreEvent, StoreOptions};

@@ -241,10 +241,10 @@ impl Arena {
         let mut gauges = Vec::new();
         let mut rebucketed: HashMap<usize, HistogramTotal> = HashMap::new();
         self.reader.cells(|index, cell| match known[index] {
-            (Some(place), Kind::Histogram) if place.same_bounds => {
+            (Some(place), Kind::Histogram | Kind::Counter) if place.same_bounds => {
                 totals.series[place.total].histogram.absorb(cell);
             }
-            (Some(_), Kind::Histogram) => {
+            (Some(_), Kind::Histogram | Kind::Counter) => {
                 rebucketed.entry(index).or_insert_with(|| HistogramTotal::new(cell.len() - 2)).absorb(cell);
             }
             (Some(place), Kind::Gauge) => gauges.push((place.total, index, [cell[0], cell[1], cell[2]])),
@@ -300,7 +300,7 @@ impl Totals {
         self.kinds.insert(key.name().into(), key.kind());
         let bounds: Arc<[f64]> = match key.kind() {
             Kind::Histogram => ladders.ladder(key.name()).bounds().into(),
-            Kind::Gauge => Arc::new([]),
+            Kind::Gauge | Kind::Counter => Arc::new([]),
         };
         let histogram = HistogramTotal::new(bounds.len() + 1);
         self.series.push(Total { key: Arc::clone(key), bounds, histogram, exported_sum: 0.0, gauge: None });
@@ -326,7 +326,7 @@ impl Total {
 
     fn point(&mut self) -> Option<Point> {
         let value = match self.key.kind() {
-            Kind::Histogram if self.histogram.count() == 0 => return None,
+            Kind::Histogram | Kind::Counter if self.histogram.count() == 0 => return None,
             Kind::Histogram => {
                 self.exported_sum = self.exported_sum.max(self.histogram.exact_sum());
                 Value::Histogram {
@@ -336,6 +336,10 @@ impl Total {
                 }
             }
             Kind::Gauge => Value::Gauge(self.gauge?.0),
+            Kind::Counter => {
+                self.exported_sum = self.exported_sum.max(self.histogram.exact_sum());
+                Value::Counter(self.exported_sum)
+            }
         };
         Some(Point { key: Arc::clone(&self.key), value })
     }

@@ -1,7 +1,7 @@
 //! A snapshot as the bytes of an OTLP export request.
 
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, DataPointFlags};
-use perago_metrics::{Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
+use perago_metrics::{Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value, WORKER_PREFIX};
 
 use crate::Resource;
 use crate::wire::{FIXED64_LENGTH, Writer, attribute_length, delimited_length};
@@ -58,6 +58,7 @@ impl<'a> DataPoint<'a> {
         let value_length = match value {
             None => FIXED64_LENGTH + SMALL_LENGTH,
             Some(Value::Gauge(_)) => 2 * FIXED64_LENGTH,
+            Some(Value::Counter(_)) => 3 * FIXED64_LENGTH,
             Some(Value::Histogram { bounds, counts, .. }) => {
                 4 * FIXED64_LENGTH + delimited_length(counts.len() * 8) + delimited_length(bounds.len() * 8)
             }
@@ -86,6 +87,12 @@ impl<'a> DataPoint<'a> {
                 writer.double(4, *value);
                 7
             }
+            Some(Value::Counter(total)) => {
+                writer.fixed64(2, snapshot.start_unix_nanos);
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.double(4, *total);
+                7
+            }
             None => {
                 writer.fixed64(3, snapshot.time_unix_nanos);
                 writer.small(8, DataPointFlags::NoRecordedValueMask as u8);
@@ -111,7 +118,12 @@ impl<'a> Metric<'a> {
     fn new(points: &'a [DataPoint<'a>]) -> Self {
         let (kind, name) = (points[0].key.kind(), points[0].key.name());
         let all_points: usize = points.iter().map(|point| delimited_length(point.length)).sum();
-        let data = all_points + if kind == Kind::Histogram { SMALL_LENGTH } else { 0 };
+        let data = all_points
+            + match kind {
+                Kind::Gauge => 0,
+                Kind::Histogram => SMALL_LENGTH,
+                Kind::Counter => 2 * SMALL_LENGTH,
+            };
         let unit =
             Some(unit(name)).filter(|unit| !unit.is_empty()).map_or(0, |unit| delimited_length(unit.len()));
         let length = delimited_length(name.len()) + unit + delimited_length(data);
@@ -125,19 +137,28 @@ impl<'a> Metric<'a> {
         if !unit.is_empty() {
             writer.string(3, unit);
         }
-        writer.begin(if self.kind == Kind::Gauge { 5 } else { 9 }, self.data);
+        let field = match self.kind {
+            Kind::Gauge => 5,
+            Kind::Counter => 7,
+            Kind::Histogram => 9,
+        };
+        writer.begin(field, self.data);
         for point in self.points {
             point.write(writer, snapshot);
         }
-        if self.kind == Kind::Histogram {
+        if self.kind != Kind::Gauge {
             writer.small(2, AggregationTemporality::Cumulative as u8);
+        }
+        if self.kind == Kind::Counter {
+            // It is monotonic.
+            writer.small(3, 1);
         }
     }
 }
 
 /// Units stand only where the name says them already, so that no naming mode of a store renames a series.
 fn unit(name: &str) -> &'static str {
-    match name.strip_prefix(RUNTIME_PREFIX) {
+    match name.strip_prefix(RUNTIME_PREFIX).or_else(|| name.strip_prefix(WORKER_PREFIX)) {
         Some(name) if name.ends_with("_seconds") => "s",
         Some(name) if name.ends_with("_bytes") => "By",
         _ => "",
