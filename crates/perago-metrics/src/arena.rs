@@ -87,7 +87,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Adds the arena's histograms to `ledger`, under the keys that they are exported by, and its drops.
+    /// Adds the arena's histograms and counters to `ledger`, under the keys that they are exported by, and its drops.
     pub(crate) fn add_to_ledger(
         &mut self,
         ledger: &mut Ledger,
@@ -99,7 +99,7 @@ impl Arena {
         let mut own: Vec<Option<HistogramTotal>> = series
             .iter()
             .map(|series| {
-                (series.key.kind() == Kind::Histogram).then(|| HistogramTotal::new(series.bounds.len() + 1))
+                (series.key.kind() != Kind::Gauge).then(|| HistogramTotal::new(series.bounds.len() + 1))
             })
             .collect();
         self.reader.cells(|index, cell| {

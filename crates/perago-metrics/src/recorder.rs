@@ -141,6 +141,16 @@ impl Recorder {
         GaugeHandle { recorder: self.clone(), series: self.runtime(Kind::Gauge, name, labels) }
     }
 
+    /// The worker's gauge `perago.<name>` with `labels` besides `task_name`.
+    pub fn worker_gauge(&self, name: &str, labels: &[(&str, &str)]) -> GaugeHandle {
+        GaugeHandle { recorder: self.clone(), series: self.worker(Kind::Gauge, name, labels) }
+    }
+
+    /// The worker's total `perago.<name>` with `labels` besides `task_name`.
+    pub fn worker_counter(&self, name: &str, labels: &[(&str, &str)]) -> CounterHandle {
+        CounterHandle { recorder: self.clone(), series: self.worker(Kind::Counter, name, labels) }
+    }
+
     /// The series of a body's call with labels that are plain strings.
     pub fn bind(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Resolved {
         self.resolve(kind, name, labels.iter().map(|label| Label::from(*label)))
@@ -205,6 +215,19 @@ impl Recorder {
         match series.kind {
             Kind::Histogram => self.add(series, value),
             Kind::Gauge => self.set(series, value),
+            Kind::Counter => self.grow(series, value),
+        }
+    }
+
+    /// Adds to a counter that was found before.
+    fn grow(&self, series: &Series, value: f64) {
+        if (0.0..f64::INFINITY).contains(&value) {
+            // A counter is a histogram of one bucket, of which the sum is exported.
+            if !self.shards.with(|shard| shard.add(series.cell as usize, 0, value)) {
+                self.drop_sample(series, Reason::ShardBusy);
+            }
+        } else {
+            self.reject(series, value);
         }
     }
 
@@ -241,7 +264,15 @@ impl Recorder {
     }
 
     fn runtime(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Series> {
-        match self.shared.rules.runtime_key(kind, name, labels).and_then(|key| self.register(key)) {
+        self.own(self.shared.rules.runtime_key(kind, name, labels), name)
+    }
+
+    fn worker(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Series> {
+        self.own(self.shared.rules.worker_key(kind, name, labels), name)
+    }
+
+    fn own(&self, key: Result<SeriesKey, Reason>, name: &str) -> Option<Series> {
+        match key.and_then(|key| self.register(key)) {
             Ok((series, _)) => Some(series),
             Err(reason) => {
                 self.report(MetricWarning { metric_name: name.to_owned(), ..plain_warning("", reason) });
@@ -291,7 +322,7 @@ impl Registry {
             let ladder = ladders.ladder(key.name());
             registry.kinds.entry(key.name().into()).or_insert(key.kind());
             // A series with other bounds is made anew; the reader carries the old counts over.
-            if key.kind() == Kind::Gauge || registered.bounds == ladder.bounds() {
+            if key.kind() != Kind::Histogram || registered.bounds == ladder.bounds() {
                 registry.label_sets += usize::from(key.has_user_labels());
                 let series = Series {
                     kind: key.kind(),
@@ -386,6 +417,22 @@ impl GaugeHandle {
     pub fn set(&self, value: f64) {
         if let Some(series) = &self.series {
             self.recorder.set(series, value);
+        }
+    }
+}
+
+/// A total's series, bound once.
+#[derive(Debug, Clone)]
+pub struct CounterHandle {
+    recorder: Recorder,
+    series: Option<Series>,
+}
+
+impl CounterHandle {
+    /// Adds `value`, which must not be negative. Adding 0 makes the series appear.
+    pub fn add(&self, value: f64) {
+        if let Some(series) = &self.series {
+            self.recorder.grow(series, value);
         }
     }
 }

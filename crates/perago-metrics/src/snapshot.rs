@@ -123,6 +123,8 @@ pub enum Value {
     },
     /// The latest value.
     Gauge(f64),
+    /// A total since the snapshot's start time.
+    Counter(f64),
 }
 
 /// One series and its value.

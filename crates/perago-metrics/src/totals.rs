@@ -140,7 +140,7 @@ impl Totals {
         let ladder = Arc::clone(self.ladders.ladder(key.name()));
         let bounds: Arc<[f64]> = match key.kind() {
             Kind::Histogram => ladder.shared_bounds(),
-            Kind::Gauge => Arc::new([]),
+            Kind::Gauge | Kind::Counter => Arc::new([]),
         };
         let histogram = HistogramTotal::new(bounds.len() + 1);
         self.series.push(Total {
@@ -197,7 +197,7 @@ impl Totals {
         let mut grown = Vec::new();
         for total in self.series.iter_mut().filter(is_overflow) {
             let now = match total.key.kind() {
-                Kind::Histogram => total.exported.count(),
+                Kind::Histogram | Kind::Counter => total.exported.count(),
                 // A gauge has no count; its time moves with each write.
                 Kind::Gauge => total.gauge.map_or(total.warned, |(_, time)| time),
             };
@@ -249,7 +249,8 @@ impl Total {
     fn point(&self) -> Option<Point> {
         let value = match self.key.kind() {
             Kind::Gauge => Value::Gauge(self.gauge?.0),
-            Kind::Histogram if !self.was_exported() => return None,
+            Kind::Histogram | Kind::Counter if !self.was_exported() => return None,
+            Kind::Counter => Value::Counter(self.exported.sum),
             Kind::Histogram => {
                 let (counts, sum) = (&self.exported.counts, self.exported.sum);
                 match self.ladder.exponential_offset() {

@@ -56,6 +56,29 @@ fn totals_go_on_after_executor_and_supervisor_restart() {
 }
 
 #[test]
+fn the_worker_s_counters_go_on_over_restarts_and_appear_with_the_first_addition() {
+    let mut bench = Bench::new();
+    let causes = [("cause", "signal"), TASK];
+    for total in [0.0, 3.0, 6.0] {
+        let recorder = bench.recorder("0");
+        let counter = recorder.worker_counter("executor_restarts_total", &[("cause", "signal")]);
+        if total == 0.0 {
+            assert!(bench.snapshot().points.is_empty());
+            counter.add(0.0);
+        } else {
+            counter.add(1.0);
+            recorder.worker_counter("executor_restarts_total", &[("cause", "signal")]).add(2.0);
+        }
+        let snapshot = bench.snapshot();
+        let found = find(&snapshot, "perago.executor_restarts_total", &causes);
+        assert_eq!(*found.unwrap(), Value::Counter(total));
+        drop((counter, recorder));
+        bench.reopen();
+        assert_eq!(bench.snapshot().points, snapshot.points);
+    }
+}
+
+#[test]
 fn slots_are_summed_and_gauges_take_the_latest_write() {
     let mut bench = Bench::new();
     let recorders = ["0", "1", "2"].map(|slot| bench.recorder(slot));

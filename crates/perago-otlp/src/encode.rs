@@ -1,7 +1,7 @@
 //! A snapshot as the bytes of an OTLP export request.
 
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, DataPointFlags};
-use perago_metrics::{EXPONENTIAL_SCALE, Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
+use perago_metrics::{EXPONENTIAL_SCALE, Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value, WORKER_PREFIX};
 
 use crate::Resource;
 use crate::wire::{
@@ -12,6 +12,7 @@ const SCOPE: &str = "perago";
 const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The fields of a metric for its data.
 const GAUGE: u32 = 5;
+const SUM: u32 = 7;
 const HISTOGRAM: u32 = 9;
 const EXPONENTIAL_HISTOGRAM: u32 = 10;
 /// A field whose value is a number below 128.
@@ -64,6 +65,7 @@ impl<'a> DataPoint<'a> {
         let value_length = match value {
             None => FIXED64_LENGTH + SMALL_LENGTH,
             Some(Value::Gauge(_)) => 2 * FIXED64_LENGTH,
+            Some(Value::Counter(_)) => 3 * FIXED64_LENGTH,
             Some(Value::Histogram { bounds, counts, .. }) => {
                 4 * FIXED64_LENGTH + delimited_length(counts.len() * 8) + delimited_length(bounds.len() * 8)
             }
@@ -84,6 +86,7 @@ impl<'a> DataPoint<'a> {
     fn data_field(&self) -> u32 {
         match (self.key.kind(), self.value) {
             (Kind::Gauge, _) => GAUGE,
+            (Kind::Counter, _) => SUM,
             (Kind::Histogram, Some(Value::Exponential { .. })) => EXPONENTIAL_HISTOGRAM,
             (Kind::Histogram, _) => HISTOGRAM,
         }
@@ -117,6 +120,12 @@ impl<'a> DataPoint<'a> {
             Some(Value::Gauge(value)) => {
                 writer.fixed64(3, snapshot.time_unix_nanos);
                 writer.double(4, *value);
+                7
+            }
+            Some(Value::Counter(total)) => {
+                writer.fixed64(2, snapshot.start_unix_nanos);
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.double(4, *total);
                 7
             }
             None => {
@@ -153,7 +162,12 @@ impl<'a> Metric<'a> {
     fn new(points: &'a [DataPoint<'a>]) -> Self {
         let (data_field, name) = (points[0].data_field(), points[0].key.name());
         let all_points: usize = points.iter().map(|point| delimited_length(point.length)).sum();
-        let data = all_points + if data_field == GAUGE { 0 } else { SMALL_LENGTH };
+        let data = all_points
+            + match data_field {
+                GAUGE => 0,
+                SUM => 2 * SMALL_LENGTH,
+                _ => SMALL_LENGTH,
+            };
         let unit =
             Some(unit(name)).filter(|unit| !unit.is_empty()).map_or(0, |unit| delimited_length(unit.len()));
         let length = delimited_length(name.len()) + unit + delimited_length(data);
@@ -174,12 +188,16 @@ impl<'a> Metric<'a> {
         if self.data_field != GAUGE {
             writer.small(2, AggregationTemporality::Cumulative as u8);
         }
+        if self.data_field == SUM {
+            // It is monotonic.
+            writer.small(3, 1);
+        }
     }
 }
 
 /// Units stand only where the name says them already, so that no naming mode of a store renames a series.
 fn unit(name: &str) -> &'static str {
-    match name.strip_prefix(RUNTIME_PREFIX) {
+    match name.strip_prefix(RUNTIME_PREFIX).or_else(|| name.strip_prefix(WORKER_PREFIX)) {
         Some(name) if name.ends_with("_seconds") => "s",
         Some(name) if name.ends_with("_bytes") => "By",
         _ => "",

@@ -32,12 +32,19 @@ fn point() -> impl Strategy<Value = Point> {
                 sum,
             });
     let gauge = any::<i64>().prop_map(|value| Value::Gauge(value as f64 / 3.0));
-    ("(app|runtime)\\.[a-z_]{1,6}(_seconds|_bytes)?", labels, prop_oneof![histogram, exponential, gauge])
-        .prop_map(|(name, labels, value)| {
-            let kind = if matches!(value, Value::Gauge(_)) { Kind::Gauge } else { Kind::Histogram };
+    let counter = (0.0..1e300_f64).prop_map(Value::Counter);
+    let value = prop_oneof![histogram, exponential, gauge, counter];
+    ("(app|runtime|perago)\\.[a-z_]{1,6}(_seconds|_bytes)?", labels, value).prop_map(
+        |(name, labels, value)| {
+            let kind = match value {
+                Value::Gauge(_) => Kind::Gauge,
+                Value::Counter(_) => Kind::Counter,
+                Value::Histogram { .. } | Value::Exponential { .. } => Kind::Histogram,
+            };
             let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
             Point { key: Arc::new(SeriesKey::new(kind, &name, labels)), value }
-        })
+        },
+    )
 }
 
 fn key(kind: Kind, name: &str, attributes: &[KeyValue]) -> Arc<SeriesKey> {
@@ -54,8 +61,9 @@ fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
     let mut points = Vec::new();
     for metric in &scope.metrics {
         let unit = match &*metric.name {
-            name if name.starts_with("runtime.") && name.ends_with("_seconds") => "s",
-            name if name.starts_with("runtime.") && name.ends_with("_bytes") => "By",
+            name if name.starts_with("app.") => "",
+            name if name.ends_with("_seconds") => "s",
+            name if name.ends_with("_bytes") => "By",
             _ => "",
         };
         assert_eq!(metric.unit, unit);
@@ -107,6 +115,20 @@ fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
                     points.push(Point {
                         key: key(Kind::Gauge, &metric.name, &point.attributes),
                         value: Value::Gauge(value),
+                    });
+                }
+            }
+            metric::Data::Sum(sum) => {
+                assert!(sum.is_monotonic);
+                assert_eq!(sum.aggregation_temporality, 2, "cumulative");
+                for point in &sum.data_points {
+                    assert_eq!((point.time_unix_nano, point.start_time_unix_nano), (time, start));
+                    let Some(number_data_point::Value::AsDouble(value)) = point.value else {
+                        panic!("{point:?}")
+                    };
+                    points.push(Point {
+                        key: key(Kind::Counter, &metric.name, &point.attributes),
+                        value: Value::Counter(value),
                     });
                 }
             }
