@@ -153,9 +153,11 @@ impl<'a> Encoder<'a> {
         head.extend_from_slice(&MAGIC);
         head.extend_from_slice(&VERSION.to_le_bytes());
         head.extend_from_slice(&(arenas.len() as u32).to_le_bytes());
-        arenas.iter().for_each(|arena| head.extend_from_slice(arena));
+        head.extend_from_slice(arenas.as_flattened());
         head.extend_from_slice(&(REASONS as u32).to_le_bytes());
-        dropped.iter().for_each(|count: &u64| head.extend_from_slice(&count.to_le_bytes()));
+        for count in dropped {
+            head.extend_from_slice(&count.to_le_bytes());
+        }
         Self { head, series: buffer, number: 0, bounds: Vec::new(), places: HashMap::new() }
     }
 
@@ -177,7 +179,11 @@ impl<'a> Encoder<'a> {
         out.extend_from_slice(&place.to_le_bytes());
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&lost.to_le_bytes());
-        counts.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+        let start = out.len();
+        out.resize(start + counts.len() * 8, 0);
+        for (bytes, count) in out[start..].as_chunks_mut().0.iter_mut().zip(counts) {
+            *bytes = count.to_le_bytes();
+        }
         self.number += 1;
     }
 
@@ -187,7 +193,9 @@ impl<'a> Encoder<'a> {
         head.extend_from_slice(&(self.bounds.len() as u32).to_le_bytes());
         for bounds in self.bounds {
             head.extend_from_slice(&(bounds.len() as u32).to_le_bytes());
-            bounds.iter().for_each(|bound| head.extend_from_slice(&bound.to_le_bytes()));
+            for bound in bounds.iter() {
+                head.extend_from_slice(&bound.to_le_bytes());
+            }
         }
         head.extend_from_slice(&self.number.to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();

@@ -66,7 +66,7 @@ fn gauges(snapshot: &Snapshot) -> usize {
 fn arena_files(directory: &Path) -> Vec<String> {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| name.ends_with(".arena"));
+    names.retain(|name| name.ends_with(EXTENSION));
     names.sort();
     names
 }
