@@ -1,4 +1,4 @@
-"""Processor time of one export of metrics, and what a recorder notices of exports. Builds the benchmark in Rust.
+"""Processor time of one export of metrics, and what a recorder notices of exports; builds it in Rust.
 
 .venv/bin/python bench/export.py
 """

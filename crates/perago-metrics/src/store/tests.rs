@@ -258,6 +258,10 @@ fn label_sets_beyond_the_cap_are_reported_once_a_minute() {
     };
     assert_eq!((&**metric_name, &**label_key), ("app.calls", "user"));
     assert_eq!((*samples, *other_metrics, *limit), (47, 1, 3));
+    store.overflow_reported = Instant::now().checked_sub(OVERFLOW_PERIOD);
+    store.snapshot();
+    let events = store.take_events();
+    assert!(matches!(&events[..], [StoreEvent::Overflow { samples: 100, .. }]), "a minute later: {events:?}");
     store = open(directory.path(), &options());
     store.snapshot();
     assert!(store.take_events().is_empty(), "nothing went there since");
