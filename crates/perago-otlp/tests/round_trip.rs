@@ -132,7 +132,7 @@ fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
                     });
                 }
             }
-            other => panic!("{other:?}"),
+            other @ metric::Data::Summary(_) => panic!("{other:?}"),
         }
     }
     points
