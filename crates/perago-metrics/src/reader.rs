@@ -132,7 +132,11 @@ impl ArenaReader {
             let end = chunk.last().map_or(start, |last| self.series[*last].cell + self.series[*last].words);
             words.resize(end - start, 0);
             self.read_words(words, offset + ((SHARD_WORDS + start) * 8) as u64)?;
-            finish(&own, start, words);
+            if begun(&own, start, words).is_some() {
+                let mut again = [0; SHARD_WORDS];
+                self.read_words(&mut again, offset)?;
+                finish(&own, &again, start, words);
+            }
             for place in chunk {
                 let series = &self.series[*place];
                 visit(*place, &words[series.cell - start..][..series.words]);
@@ -165,12 +169,20 @@ impl ArenaReader {
     }
 }
 
-/// Finishes, in a copy of the cells from `start` on, the sample that the shard's owner had begun.
-fn finish(own: &[u64; SHARD_WORDS], start: usize, words: &mut [u64]) {
+/// Where, in a copy of the cells from `start` on, the sample goes that the shard's owner had begun and not ended.
+fn begun(own: &[u64; SHARD_WORDS], start: usize, words: &[u64]) -> Option<(usize, usize)> {
     let (cell, index) = ((own[REDO_TARGET] >> 32) as usize, (own[REDO_TARGET] & 0xffff_ffff) as usize);
-    if let Some(base) = cell.checked_sub(start)
-        && own[REDO_ARMED] == 1
-        && words.get(base + CELL_COUNTS + index).is_some_and(|count| count.wrapping_add(1) == own[REDO_COUNT])
+    let base = cell.checked_sub(start).filter(|_| own[REDO_ARMED] == 1)?;
+    let count = words.get(base + CELL_COUNTS + index)?;
+    (count.wrapping_add(1) == own[REDO_COUNT]).then_some((base, index))
+}
+
+/// Finishes that sample, if the owner's words are the same when they are read `again`. A record that has changed belongs
+/// to an owner that goes on, and what was read of it may be half of one sample and half of the next: to finish that
+/// would give a series another one's sum.
+fn finish(own: &[u64; SHARD_WORDS], again: &[u64; SHARD_WORDS], start: usize, words: &mut [u64]) {
+    if own[REDO_ARMED..=REDO_COUNT] == again[REDO_ARMED..=REDO_COUNT]
+        && let Some((base, index)) = begun(own, start, words)
     {
         words[base + CELL_FIRST] = own[REDO_FIRST];
         words[base + CELL_SECOND] = own[REDO_SECOND];
@@ -183,5 +195,57 @@ impl KnownSeries {
     pub(crate) fn gauge(&self, cell: &[u64]) -> Option<(f64, u64)> {
         let written = self.key.kind() == Kind::Gauge && cell[CELL_COUNTS] > 0;
         written.then(|| (f64::from_bits(cell[CELL_FIRST]), cell[CELL_SECOND]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: usize = 4;
+    const CELL: usize = 8;
+
+    /// An armed record of a third sample, which makes the sum of the cell 30, and a copy of cells.
+    fn third_sample() -> ([u64; SHARD_WORDS], Vec<u64>) {
+        let mut own = [0; SHARD_WORDS];
+        own[REDO_ARMED] = 1;
+        own[REDO_TARGET] = (CELL as u64) << 32;
+        own[REDO_FIRST] = 30.0_f64.to_bits();
+        own[REDO_COUNT] = 3;
+        let mut words = vec![0; 16];
+        words[CELL - START + CELL_FIRST] = 20.0_f64.to_bits();
+        words[CELL - START + CELL_COUNTS] = 2;
+        (own, words)
+    }
+
+    #[test]
+    fn a_sample_that_was_begun_is_finished() {
+        let (own, mut words) = third_sample();
+        finish(&own, &own, START, &mut words);
+        let cell = &words[CELL - START..];
+        assert_eq!((cell[CELL_FIRST], cell[CELL_COUNTS]), (30.0_f64.to_bits(), 3));
+    }
+
+    #[test]
+    fn a_record_of_another_part_or_of_a_finished_sample_changes_nothing() {
+        let (own, words) = third_sample();
+        for start in [CELL + 1, usize::MAX] {
+            assert_eq!(begun(&own, start, &words), None);
+        }
+        let mut finished = words.clone();
+        finish(&own, &own, START, &mut finished);
+        assert_eq!(begun(&own, START, &finished), None);
+        assert_eq!(begun(&own, START, &words[..4]), None);
+    }
+
+    #[test]
+    fn a_record_that_changes_while_it_is_read_finishes_nothing() {
+        let (own, read) = third_sample();
+        for changed in REDO_ARMED..=REDO_COUNT {
+            let (mut again, mut words) = (own, read.clone());
+            again[changed] ^= 1;
+            finish(&own, &again, START, &mut words);
+            assert_eq!(words, read, "word {changed}");
+        }
     }
 }
