@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perago._body_log import BodyLog
     from perago._native import AttemptAssignment
     from perago.metrics import MetricRecorder
+    from perago.models import MetricSpec
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
     log.capture_loguru()
     from perago._attempt import Runner
 
-    recorder = _open_recorder(channel, log, definition.name) if definition.metrics is not None else None
+    recorder = _open_recorder(channel, log, definition.name, definition.metrics)
     runner = Runner(definition)
     channel.ready(json.dumps(description))
     executor = Executor(channel, runner, recorder, log)
@@ -110,7 +111,11 @@ def _restore_in_forked_children(usual: dict[signal.Signals, Any], ours: Any) -> 
     os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
-def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder:
+def _open_recorder(
+    channel: Channel, log: BodyLog, task_name: str, metrics: MetricSpec | None
+) -> MetricRecorder | None:
+    if metrics is None:
+        return None
     from perago._native import DisabledRecorder, open_recorder
 
     if channel.arena is None:
@@ -119,6 +124,7 @@ def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricReco
         channel.arena,
         task_name,
         reserved_labels=channel.resource_attribute_keys,
+        buckets=metrics.buckets,
         warning=log.on_metric_warning,
     )
 
