@@ -6,14 +6,17 @@
 //! of Python.
 
 mod admission;
+mod arena;
 mod checker;
 mod clock;
+mod crash;
 mod epoch;
 mod error;
 mod file;
 mod fork;
 mod ladder;
 mod layout;
+mod ledger;
 mod lookup;
 mod mapping;
 mod reader;
@@ -23,14 +26,15 @@ mod series;
 mod shard;
 mod snapshot;
 mod store;
+mod totals;
 mod warning;
 mod writer;
 
 pub use checker::Checker;
 pub use clock::{monotonic_nanos, unix_nanos};
 pub use error::Error;
-pub use file::{ArenaFile, Opened};
-pub use ladder::{Ladder, LadderRules, MAX_BOUNDS};
+pub use file::ArenaFile;
+pub use ladder::{EXPONENTIAL_BOUNDS, EXPONENTIAL_SCALE, Form, Ladder, LadderRules, MAX_BOUNDS};
 pub use layout::ArenaOptions;
 pub use reader::ArenaReader;
 pub use recorder::{

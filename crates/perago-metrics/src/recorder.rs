@@ -92,6 +92,9 @@ impl Recorder {
     /// A recorder into `writer`'s arena, which goes on with the series that are there.
     pub fn new(writer: ArenaWriter, options: RecorderOptions) -> Self {
         let RecorderOptions { rules, ladders, label_sets, warnings } = options;
+        let layout = writer.layout();
+        let (ladders, label_sets) =
+            (ladders.with_form(layout.form), label_sets.min(layout.label_sets as usize));
         let registry = ForkLock::new(Registry::load(&writer, &ladders));
         let shards = Arc::clone(writer.shards());
         Self { shards, shared: Arc::new(Shared { writer, rules, ladders, label_sets, warnings, registry }) }
@@ -247,7 +250,8 @@ impl Recorder {
         let now = Instant::now();
         if registry.throttle.admits(&warning.metric_name, warning.reason, &warning.label_key, now) {
             if warning.reason == Reason::LabelSets {
-                warning.label_key = registry.growing_label(&warning.metric_name);
+                let of_metric = registry.series.keys().filter(|key| key.name() == warning.metric_name);
+                warning.label_key = growing_label(of_metric);
             }
             // The sink may take its time, or record.
             drop(registry);
@@ -344,18 +348,16 @@ impl Registry {
         self.series.insert(key, series.clone());
         Ok(series)
     }
+}
 
-    /// The label of the metric that has the most values.
-    fn growing_label(&self, metric_name: &str) -> String {
-        let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
-        for key in self.series.keys().filter(|key| key.name() == metric_name) {
-            for (label, value) in key.labels() {
-                values.entry(label).or_default().insert(value);
-            }
-        }
-        let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
-        most.map_or_else(String::new, |(label, _)| label.to_owned())
+/// The label that has the most values among these keys of one metric.
+pub(crate) fn growing_label<'a>(keys: impl Iterator<Item = &'a SeriesKey>) -> String {
+    let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (label, value) in keys.flat_map(SeriesKey::labels) {
+        values.entry(label).or_default().insert(value);
     }
+    let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
+    most.map_or_else(String::new, |(label, _)| label.to_owned())
 }
 
 /// A warning about a whole sample.

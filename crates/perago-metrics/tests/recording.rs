@@ -76,6 +76,10 @@ fn the_worker_s_counters_go_on_over_restarts_and_appear_with_the_first_addition(
         bench.reopen();
         assert_eq!(bench.snapshot().points, snapshot.points);
     }
+    bench.store.retire_others(&[]);
+    bench.reopen();
+    let folded = bench.snapshot();
+    assert_eq!(*find(&folded, "perago.executor_restarts_total", &causes).unwrap(), Value::Counter(6.0));
 }
 
 #[test]
@@ -116,11 +120,11 @@ fn gauges_of_an_earlier_boot_are_not_exported() {
     bench.recorder("0").gauge("depth", 1.0, &[]);
     let path = bench.store.slot("0").unwrap();
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut stamp = [0; 32];
+    let mut stamp = [0; 40];
     file.read_exact_at(&mut stamp, 128).unwrap();
     stamp[0] ^= 1;
     file.write_all_at(&stamp, 128).unwrap();
-    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 160).unwrap();
+    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 168).unwrap();
     assert!(bench.snapshot().points.is_empty());
 }
 

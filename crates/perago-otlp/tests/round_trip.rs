@@ -6,7 +6,7 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::{metric, number_data_point};
-use perago_metrics::{Kind, Point, SeriesKey, Snapshot, Value};
+use perago_metrics::{EXPONENTIAL_SCALE, Kind, Point, SeriesKey, Snapshot, Value};
 use perago_otlp::{Resource, WorkerIdentity, encode};
 use proptest::prelude::*;
 use prost::Message as _;
@@ -22,15 +22,24 @@ fn point() -> impl Strategy<Value = Point> {
             sum,
         }
     });
+    let exponential =
+        (proptest::collection::vec(any::<u64>(), 0..6), -200..200_i32, any::<u32>(), 0.0..1e300_f64)
+            .prop_map(|(counts, offset, zero_count, sum)| Value::Exponential {
+                zero_threshold: 0.001,
+                zero_count: u64::from(zero_count),
+                offset,
+                counts,
+                sum,
+            });
     let gauge = any::<i64>().prop_map(|value| Value::Gauge(value as f64 / 3.0));
     let counter = (0.0..1e300_f64).prop_map(Value::Counter);
-    let value = prop_oneof![histogram, gauge, counter];
+    let value = prop_oneof![histogram, exponential, gauge, counter];
     ("(app|runtime|perago)\\.[a-z_]{1,6}(_seconds|_bytes)?", labels, value).prop_map(
         |(name, labels, value)| {
             let kind = match value {
                 Value::Gauge(_) => Kind::Gauge,
                 Value::Counter(_) => Kind::Counter,
-                Value::Histogram { .. } => Kind::Histogram,
+                Value::Histogram { .. } | Value::Exponential { .. } => Kind::Histogram,
             };
             let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
             Point { key: Arc::new(SeriesKey::new(kind, &name, labels)), value }
@@ -69,6 +78,29 @@ fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
                         value: Value::Histogram {
                             bounds: point.explicit_bounds.as_slice().into(),
                             counts: point.bucket_counts.clone(),
+                            sum: point.sum.unwrap(),
+                        },
+                    });
+                }
+            }
+            metric::Data::ExponentialHistogram(histogram) => {
+                assert_eq!(histogram.aggregation_temporality, 2, "cumulative");
+                for point in &histogram.data_points {
+                    assert_eq!((point.time_unix_nano, point.start_time_unix_nano), (time, start));
+                    assert_eq!((point.scale, &point.negative), (EXPONENTIAL_SCALE, &None));
+                    let buckets = point.positive.clone().unwrap();
+                    let count = buckets
+                        .bucket_counts
+                        .iter()
+                        .fold(point.zero_count, |sum, count| sum.wrapping_add(*count));
+                    assert_eq!(point.count, count);
+                    points.push(Point {
+                        key: key(Kind::Histogram, &metric.name, &point.attributes),
+                        value: Value::Exponential {
+                            zero_threshold: point.zero_threshold,
+                            zero_count: point.zero_count,
+                            offset: buckets.offset,
+                            counts: buckets.bucket_counts,
                             sum: point.sum.unwrap(),
                         },
                     });

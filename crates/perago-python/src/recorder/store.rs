@@ -54,6 +54,14 @@ impl ArenaStore {
                     fields.set_item("bounds", &*bounds)?;
                     fields.set_item("counts", counts)?;
                 }
+                Value::Exponential { zero_threshold, zero_count, offset, counts, sum } => {
+                    fields.set_item("count", zero_count + counts.iter().sum::<u64>())?;
+                    fields.set_item("sum", sum)?;
+                    fields.set_item("zero_threshold", zero_threshold)?;
+                    fields.set_item("zero_count", zero_count)?;
+                    fields.set_item("offset", offset)?;
+                    fields.set_item("counts", counts)?;
+                }
             }
             series.push(fields);
         }
