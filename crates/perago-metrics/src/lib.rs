@@ -38,7 +38,8 @@ pub use ladder::{EXPONENTIAL_BOUNDS, EXPONENTIAL_SCALE, Form, Ladder, LadderRule
 pub use layout::ArenaOptions;
 pub use reader::ArenaReader;
 pub use recorder::{
-    CounterHandle, DEFAULT_LABEL_SETS, GaugeHandle, HistogramHandle, Recorder, RecorderOptions, Resolved, Series,
+    CounterHandle, DEFAULT_LABEL_SETS, GaugeHandle, HistogramHandle, Recorder, RecorderOptions, Resolved,
+    Series,
 };
 pub use rules::{
     APPLICATION_PREFIX, Label, MAX_KEY, MAX_NAME, OVERFLOW_LABEL, RUNTIME_PREFIX, Rules, WORKER_PREFIX,

@@ -19,8 +19,11 @@ use crate::resource::Resource;
 /// The longest time for which pushes at the interval are left out because the server asked for it.
 const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 
-/// A refused series is tried again after this time, and so is the search for one that found nothing.
+/// A refused series is tried again after this time.
 const REFUSED_FOR: Duration = Duration::from_secs(600);
+
+/// A search that found everything refused is repeated after this time.
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Repeated news of one kind are told at most this often.
 const NEWS_EVERY: Duration = Duration::from_secs(60);
@@ -348,7 +351,9 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
             });
             self.history.refused.insert(refused.key, now + REFUSED_FOR);
         }
-        self.history.no_search_before = delivered.is_refused_whole.then(|| now + REFUSED_FOR);
+        if delivered.is_refused_whole {
+            self.history.no_search_before = Some(now + SEARCH_AGAIN_AFTER);
+        }
         let accepted = delivered.accepted;
         let is_partial = accepted.rejected != 0 || !accepted.message.is_empty();
         if is_partial && is_due(&mut self.history.partial_success_told, now) {
@@ -358,6 +363,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
         let Some(failed) = delivered.failed else {
             self.history.gauges = gauges;
             self.history.silent_until = None;
+            self.history.no_search_before = None;
             self.history.failure_told = None;
             let failed = std::mem::take(&mut self.history.failed_in_a_row);
             if failed > 0 {

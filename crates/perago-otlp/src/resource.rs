@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn the_service_name_variable_goes_before_the_attributes() {
-        let attributes =
-            [("service.name", "a"), ("deployment.zone", "eu,west")].map(|(key, value)| (key.into(), value.into()));
+        let attributes = [("service.name", "a"), ("deployment.zone", "eu,west")]
+            .map(|(key, value)| (key.into(), value.into()));
         assert_eq!(value(&Resource::new(WORKER, None, &attributes), "service.name"), "a");
         let resource = Resource::new(WORKER, Some("b"), &attributes);
         assert_eq!(value(&resource, "service.name"), "b");
