@@ -4,7 +4,7 @@
 //! magic, version
 //! arenas that are in it (identities), drops by reason
 //! lists of bounds
-//! series: key, place of its list, sum and its compensation, counts
+//! series: kind, key, place of its list, sum and its compensation, counts
 //! checksum
 //! ```
 //! All numbers are little-endian. A ledger is written beside its place and renamed: it is there whole or not at all.
@@ -32,7 +32,7 @@ pub(crate) struct LedgerEntry {
     pub(crate) total: HistogramTotal,
 }
 
-/// Totals of histograms and counters, and which arenas they hold.
+/// Totals of histograms and counters, and the arenas that are in them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Ledger {
     pub(crate) arenas: Vec<[u8; 16]>,
@@ -164,10 +164,11 @@ impl<'a> Encoder<'a> {
         });
         let out = &mut self.series;
         let start = out.len();
+        out.extend_from_slice(&key.kind().code().to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         key.encode(out);
-        let length = (out.len() - start - 4) as u32;
-        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        let length = (out.len() - start - 8) as u32;
+        out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
         out.extend_from_slice(&place.to_le_bytes());
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&lost.to_le_bytes());
@@ -219,16 +220,15 @@ impl Decoder<'_> {
             lists.push(bounds?.into());
         }
         for _ in 0..self.number()? {
+            let kind = Kind::from_code(self.number()?)?;
             let length = self.number()? as usize;
             let (key, rest) = self.bytes.split_at_checked(length)?;
             self.bytes = rest;
-            let bounds = Arc::clone(lists.get(self.number()? as usize)?);
-            // A histogram always has bounds.
-            let kind = if bounds.is_empty() { Kind::Counter } else { Kind::Histogram };
             let key = match SeriesKey::decode(kind, key) {
                 Ok(key) => Arc::new(key),
                 Err(error) => return Some(Err(error)),
             };
+            let bounds = Arc::clone(lists.get(self.number()? as usize)?);
             let (sum, lost) = (self.real()?, self.real()?);
             let counts: Option<Vec<u64>> =
                 (0..=bounds.len()).map(|_| Some(u64::from_le_bytes(self.take()?))).collect();

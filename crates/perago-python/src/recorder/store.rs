@@ -47,7 +47,7 @@ impl ArenaStore {
             fields.set_item("name", point.key.name())?;
             fields.set_item("labels", labels)?;
             match point.value {
-                Value::Gauge(value) => fields.set_item("value", value)?,
+                Value::Gauge(value) | Value::Counter(value) => fields.set_item("value", value)?,
                 Value::Histogram { bounds, counts, sum } => {
                     fields.set_item("count", counts.iter().sum::<u64>())?;
                     fields.set_item("sum", sum)?;
