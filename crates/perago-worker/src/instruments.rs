@@ -43,20 +43,21 @@ impl Instruments {
     }
 
     /// A task took a slot.
-    pub(crate) fn slot_taken(&self) {
+    pub fn slot_taken(&self) {
         self.0.busy.set(self.0.busy.get() + 1);
         self.show_busy();
     }
 
     /// A slot is free again.
-    pub(crate) fn slot_freed(&self) {
+    pub fn slot_freed(&self) {
         self.0.busy.set(self.0.busy.get().saturating_sub(1));
         self.show_busy();
     }
 
     /// An attempt ended after `seconds`, whatever its outcome.
     pub fn attempt_ended(&self, seconds: f64) {
-        if let Some(histogram) = self.0.recording.get().and_then(|recording| recording.attempt_duration.as_ref())
+        if let Some(histogram) =
+            self.0.recording.get().and_then(|recording| recording.attempt_duration.as_ref())
         {
             histogram.record(seconds);
         }

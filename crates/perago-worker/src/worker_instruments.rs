@@ -14,13 +14,8 @@ use tokio::time::Instant;
 pub enum AttemptOutcome {
     /// Its result is with the server.
     Completed,
-    /// Its failure is with the server.
-    Failed {
-        /// The failure's code.
-        code: String,
-        /// Whether the server was told not to retry, where the code does not say it.
-        is_terminal: bool,
-    },
+    /// Its failure, which has this code, is with the server.
+    Failed(String),
     /// The task was no longer ours: nothing was reported.
     Lost,
     /// Another claim holds the task: the outcome was not used.
@@ -166,10 +161,10 @@ impl WorkerInstruments {
             AttemptOutcome::Superseded => [("outcome", "superseded"), ("failure_code", "")],
             AttemptOutcome::Undelivered => [("outcome", "undelivered"), ("failure_code", "")],
             AttemptOutcome::Released => [("outcome", "released"), ("failure_code", "")],
-            AttemptOutcome::Failed { code, is_terminal } => {
+            AttemptOutcome::Failed(code) => {
                 // The catalogue bounds the number of series, whatever an executor says.
                 let known = FailureCode::from_code(code);
-                let is_terminal = known.map_or(*is_terminal, FailureCode::is_terminal);
+                let is_terminal = known.is_some_and(FailureCode::is_terminal);
                 let outcome = if is_terminal { "failed_terminally" } else { "failed" };
                 [("outcome", outcome), ("failure_code", known.map_or("unknown", FailureCode::code))]
             }

@@ -140,7 +140,8 @@ pub fn warnings(environment: &Environment) -> Vec<Finding> {
     }
     if environment.filled(ENDPOINT).is_none() {
         if matches!(worker_metrics(environment), Ok(true)) {
-            let finding = Finding::warning("PERAGO-CONFIG-UNUSED", format!("{WORKER_METRICS} needs {ENDPOINT}"));
+            let finding =
+                Finding::warning("PERAGO-CONFIG-UNUSED", format!("{WORKER_METRICS} needs {ENDPOINT}"));
             found.push(finding.with_hint("perago start refuses to start without it"));
         }
         return found;

@@ -77,7 +77,7 @@ fn each_rule_names_its_variable() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "greater than zero"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "-1", "positive integer"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "x", "positive integer"),
-        ("PERAGO_METRIC_LABEL_SETS", "0", "positive integer"),
+        ("PERAGO_METRIC_LABEL_SETS", "0", "greater than zero"),
         ("PERAGO_METRIC_LABEL_SETS", "20001", "at most 20000"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "token", "key=value"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b%0d%0ac: d", "no HTTP header"),
