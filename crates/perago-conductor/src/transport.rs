@@ -1,6 +1,5 @@
 //! One request to one answer.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use perago_http::{Address, ExchangeFailure, Secret};

@@ -128,7 +128,10 @@ impl Client {
     }
 
     /// Sends the call and reads its answer as JSON.
-    pub(crate) async fn send_for_json<T: serde::de::DeserializeOwned>(&self, call: &Call) -> Result<T, Error> {
+    pub(crate) async fn send_for_json<T: serde::de::DeserializeOwned>(
+        &self,
+        call: &Call,
+    ) -> Result<T, Error> {
         let reply = self.send(call).await?;
         reply.json().map_err(|kind| self.fail(call, kind))
     }

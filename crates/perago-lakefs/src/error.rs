@@ -147,13 +147,16 @@ impl Error {
     /// Whether the server may have acted on the call although it failed for us.
     pub fn may_have_been_received(&self) -> bool {
         match &*self.kind {
-            ErrorKind::Options(_) | ErrorKind::Connect(_) | ErrorKind::Tls(_) | ErrorKind::Encode(_) => false,
-            // lakeFS answers both after it gave up on a compare-and-swap.
-            ErrorKind::Status { status: 429, from_lakefs: true, .. } => false,
+            ErrorKind::Options(_)
+            | ErrorKind::Connect(_)
+            | ErrorKind::Tls(_)
+            | ErrorKind::Encode(_)
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::Status { status: 400..=499, .. } => false,
+            // lakeFS says this when it lost a compare-and-swap.
             ErrorKind::Status { status: 500, message, from_lakefs: true } => {
                 !message.contains("predicate failed")
             }
-            ErrorKind::Status { status: 400..=499, .. } | ErrorKind::Authentication { .. } => false,
             _ => true,
         }
     }
@@ -194,9 +197,9 @@ impl Error {
             ErrorKind::Tls(_) => {
                 Some("if the server uses a private certificate authority, name its PEM file in SSL_CERT_FILE")
             }
-            ErrorKind::Timeout(_) | ErrorKind::Stalled(_) => {
-                Some("the server or its object store is overloaded, or a proxy or firewall swallows the traffic")
-            }
+            ErrorKind::Timeout(_) | ErrorKind::Stalled(_) => Some(
+                "the server or its object store is overloaded, or a proxy or firewall swallows the traffic",
+            ),
             ErrorKind::Status { status: 300..=399, .. } => {
                 Some("the server redirects elsewhere; set LAKECTL_SERVER_ENDPOINT_URL to the final address")
             }
@@ -209,9 +212,9 @@ impl Error {
             ErrorKind::Decode(_) | ErrorKind::Status { status: 404 | 405, from_lakefs: false, .. } => {
                 Some("the address is perhaps not a lakeFS server: check LAKECTL_SERVER_ENDPOINT_URL")
             }
-            ErrorKind::Authentication { .. } => Some(
-                "check LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY",
-            ),
+            ErrorKind::Authentication { .. } => {
+                Some("check LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY")
+            }
             _ => None,
         }
     }
@@ -263,7 +266,9 @@ mod tests {
 
     #[test]
     fn contention_is_retryable_and_had_no_effect() {
-        for error in [status(429, "Too many attempts, try again later", true), status(500, "predicate failed", true)] {
+        for error in
+            [status(429, "Too many attempts, try again later", true), status(500, "predicate failed", true)]
+        {
             assert!(error.is_retryable() && !error.may_have_been_received(), "{error}");
         }
         let throttled = status(503, "Throughput exceeded. Slow down and retry", true);

@@ -90,9 +90,8 @@ impl Client {
         let mut failures = Vec::new();
         let mut failed_call = None;
         for some in paths.chunks(PAGE_LIMIT) {
-            let call = self
-                .call("delete objects", Method::POST, &segments)?
-                .json(self, &json!({"paths": some}))?;
+            let call =
+                self.call("delete objects", Method::POST, &segments)?.json(self, &json!({"paths": some}))?;
             let report: DeletionReport = self.send_for_json(&call).await?;
             if !report.errors.is_empty() {
                 failures.extend(report.errors);
@@ -103,7 +102,8 @@ impl Client {
         match (failed_call, failures.into_iter().next()) {
             (Some(call), Some(first)) => {
                 let message = perago_http::excerpt(&first.message);
-                let kind = ErrorKind::Deletion { failed, path: first.path, status: first.status_code, message };
+                let kind =
+                    ErrorKind::Deletion { failed, path: first.path, status: first.status_code, message };
                 Err(self.fail(&call, kind))
             }
             _ => Ok(()),

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_conflict_is_from_lakefs_without_words() {
-        let ErrorKind::Status { status: 409, message, from_lakefs: true } = failure(409, r#"{"reference":""}"#)
+        let ErrorKind::Status { status: 409, message, from_lakefs: true } =
+            failure(409, r#"{"reference":""}"#)
         else {
             panic!("expected a status");
         };
@@ -95,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_store_speaks_xml() {
-        let body = "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>Not there.</Message></Error>";
+        let body =
+            "<?xml version=\"1.0\"?>\n<Error><Code>NoSuchKey</Code><Message>Not there.</Message></Error>";
         let ErrorKind::Status { message, from_lakefs: false, .. } = failure(404, body) else {
             panic!("expected a status");
         };

@@ -35,9 +35,30 @@ pub(crate) enum Repeat {
 impl RetryOptions {
     /// The pause before repetition number `done` (0 for the first), if there is to be one.
     pub(crate) fn pause(&self, done: u32, error: &Error, repeat: Repeat) -> Option<Duration> {
-        let wanted =
-            error.is_retryable() && (repeat == Repeat::Always || !error.may_have_been_received());
+        let wanted = error.is_retryable() && (repeat == Repeat::Always || !error.may_have_been_received());
         (wanted && done < self.attempts).then(|| self.backoff.delay(done, fastrand::f64()))
+    }
+}
+
+/// The tries of one call.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    options: RetryOptions,
+    repeat: Repeat,
+    done: u32,
+}
+
+impl Tries {
+    pub(crate) fn new(options: RetryOptions, repeat: Repeat) -> Self {
+        Self { options, repeat, done: 0 }
+    }
+
+    /// Waits before the next try, or gives the error back when there is to be none.
+    pub(crate) async fn after(&mut self, error: Error) -> Result<(), Error> {
+        let Some(pause) = self.options.pause(self.done, &error, self.repeat) else { return Err(error) };
+        self.done += 1;
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 }
 
@@ -56,8 +77,7 @@ mod tests {
         let lost = error(ErrorKind::Interrupted("reset".to_owned()));
         assert!(options.pause(0, &lost, Repeat::Always).is_some());
         assert!(options.pause(0, &lost, Repeat::WhenRefused).is_none());
-        let contended =
-            error(ErrorKind::Status { status: 429, message: String::new(), from_lakefs: true });
+        let contended = error(ErrorKind::Status { status: 429, message: String::new(), from_lakefs: true });
         assert!(options.pause(0, &contended, Repeat::WhenRefused).is_some());
         assert!(options.pause(options.attempts, &contended, Repeat::Always).is_none());
         let refused = error(ErrorKind::Status { status: 403, message: String::new(), from_lakefs: true });

@@ -117,14 +117,14 @@ impl Transport {
         })?;
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let name = store.to_string();
-        let http = match stores.get(&name) {
-            Some(http) => http.clone(),
-            None => {
-                let http = self.options.connection(store).http_client();
-                let http = http.map_err(|error| Error::options(error.to_string()))?;
-                stores.insert(name, http.clone());
-                http
-            }
+        let known = stores.get(&name).cloned();
+        let http = if let Some(http) = known {
+            http
+        } else {
+            let http = self.options.connection(store).http_client();
+            let http = http.map_err(|error| Error::options(error.to_string()))?;
+            stores.insert(name, http.clone());
+            http
         };
         Ok(http.request(method, url.expose().clone()))
     }
@@ -136,8 +136,7 @@ impl Transport {
 }
 
 fn authorization(credentials: &Credentials) -> Result<HeaderValue, Error> {
-    let pair =
-        format!("{}:{}", credentials.access_key_id.expose(), credentials.secret_access_key.expose());
+    let pair = format!("{}:{}", credentials.access_key_id.expose(), credentials.secret_access_key.expose());
     let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))
         .map_err(|_| Error::options("the lakeFS credentials cannot be sent in a header".to_owned()))?;
     value.set_sensitive(true);

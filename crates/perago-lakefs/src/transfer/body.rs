@@ -109,7 +109,7 @@ impl Body for SourceBody {
                         self.state = State::Reading(reading);
                         return Poll::Pending;
                     };
-                    return match outcome.map_err(io::Error::other).flatten() {
+                    return match outcome.unwrap_or_else(|error| Err(io::Error::other(error))) {
                         Ok((block, digest)) => {
                             self.took(&block, digest);
                             Poll::Ready(Some(Ok(Frame::data(block))))

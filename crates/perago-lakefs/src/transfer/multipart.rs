@@ -113,15 +113,20 @@ impl Client {
         source: &UploadSource,
         bounds: (u64, u64),
     ) -> Result<Part, Error> {
-        let fail = |kind| Error::new(OPERATION, url.without_signature(), kind);
-        self.repeatedly(async || {
-            let sent = self.put(&url, source, bounds).await?;
-            let etag = sent.etag.ok_or_else(|| {
-                fail(ErrorKind::Decode(format!("the store gave no tag for part {number}")))
-            })?;
-            Ok(Part { number, etag: etag.trim_matches('"').to_owned(), digest: sent.digest })
-        })
-        .await
+        let mut tries = self.tries();
+        let sent = loop {
+            match self.put(&url, source, bounds).await {
+                Ok(sent) => break sent,
+                // A store that cannot be connected to is left for the server at once.
+                Err(error) if error.is_unreachable() => return Err(error),
+                Err(error) => tries.after(error).await?,
+            }
+        };
+        let etag = sent.etag.ok_or_else(|| {
+            let message = format!("the store gave no tag for part {number}");
+            Error::new(OPERATION, url.without_signature(), ErrorKind::Decode(message))
+        })?;
+        Ok(Part { number, etag: etag.trim_matches('"').to_owned(), digest: sent.digest })
     }
 
     /// After the lost answer of a completion: the object, if it is there as it was sent.
@@ -147,7 +152,9 @@ fn combined_tag(parts: &[Part]) -> String {
     format!("{}-{}", hexadecimal(&digest.finalize()), parts.len())
 }
 
-fn joined(outcome: Option<Result<Result<Part, Error>, tokio::task::JoinError>>) -> Result<Option<Part>, Error> {
+fn joined(
+    outcome: Option<Result<Result<Part, Error>, tokio::task::JoinError>>,
+) -> Result<Option<Part>, Error> {
     match outcome {
         None => Ok(None),
         Some(Ok(part)) => part.map(Some),
@@ -164,11 +171,8 @@ mod tests {
     #[test]
     fn the_tag_of_parts_is_that_of_s3() {
         use md5::{Digest, Md5};
-        let part = |number, bytes: &[u8]| Part {
-            number,
-            etag: String::new(),
-            digest: Md5::digest(bytes).into(),
-        };
+        let part =
+            |number, bytes: &[u8]| Part { number, etag: String::new(), digest: Md5::digest(bytes).into() };
         // As recorded from a server: 5 MiB of "A" and 1,000 bytes of "B"; and "small" alone.
         let parts = [part(1, &vec![b'A'; 5_242_880]), part(2, &[b'B'; 1_000])];
         assert_eq!(combined_tag(&parts), "4b6d33fe448ab13e30c721ebec088267-2");

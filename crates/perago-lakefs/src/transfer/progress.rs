@@ -97,8 +97,8 @@ mod tests {
     async fn standing_still_and_silence_are_told_apart() {
         let (stall, answer) = (Duration::from_secs(3), Duration::from_secs(10));
         let progress = Progress::new();
-        let still = progress.watch(std::future::pending::<()>(), stall, answer).await;
-        assert!(matches!(still, Err(ErrorKind::Stalled(_))));
+        let motionless = progress.watch(std::future::pending::<()>(), stall, answer).await;
+        assert!(matches!(motionless, Err(ErrorKind::Stalled(_))));
 
         let progress = Progress::new();
         let moving = progress.clone();

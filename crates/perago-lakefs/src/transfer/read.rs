@@ -11,7 +11,6 @@ use crate::client::{Call, Client};
 use crate::error::{Error, ErrorKind};
 use crate::objects::ObjectAt;
 use crate::reply::Reply;
-use crate::retry::Repeat;
 use crate::signed_url::SignedUrl;
 
 const OPERATION: &str = "read an object";
@@ -128,18 +127,16 @@ impl Client {
     ) -> Result<ObjectReader, Error> {
         let segments = ["repositories", at.repository, "refs", at.reference, "objects"];
         let call = self.call(OPERATION, Method::GET, &segments)?.query("path", at.path);
-        let mut done = 0;
+        let mut tries = self.tries();
         loop {
-            let error = match self.open_once(&call, route, range).await {
-                Ok(reader) => return Ok(reader),
-                Err(error) => error,
-            };
-            // A store that cannot be connected to is left for the server at once.
-            let gives_up = matches!(route, Route::Store(_)) && error.is_unreachable();
-            let pause = self.transport.options.retry.pause(done, &error, Repeat::Always);
-            let Some(pause) = pause.filter(|_| !gives_up) else { return Err(error) };
-            done += 1;
-            tokio::time::sleep(pause).await;
+            match self.open_once(&call, route, range).await {
+                // A store that cannot be connected to is left for the server at once.
+                Err(error) if matches!(route, Route::Store(_)) && error.is_unreachable() => {
+                    return Err(error);
+                }
+                Err(error) => tries.after(error).await?,
+                done => return done,
+            }
         }
     }
 
@@ -157,8 +154,7 @@ impl Client {
             }
         };
         if let Some(range) = range {
-            builder =
-                builder.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+            builder = builder.header(RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         }
         let fail = |kind| Error::new(OPERATION, server.clone(), kind);
         let limit = options.stall_timeout;

@@ -11,7 +11,7 @@ use super::read::small_body;
 use crate::client::{Call, Client};
 use crate::error::{Error, ErrorKind};
 use crate::reply::Reply;
-use crate::retry::Repeat;
+use crate::retry::{Repeat, Tries};
 use crate::wire::ObjectStats;
 
 pub(super) const OPERATION: &str = "upload an object";
@@ -56,8 +56,11 @@ impl Client {
         if length >= self.transport.options.direct_upload_minimum && self.transfers_directly().await? {
             let in_parts = length >= self.transport.options.multipart_minimum
                 && self.storage_config().await?.pre_sign_multipart_upload;
-            let outcome =
-                if in_parts { self.upload_in_parts(upload).await } else { self.upload_directly(upload).await };
+            let outcome = if in_parts {
+                self.upload_in_parts(upload).await
+            } else {
+                self.upload_directly(upload).await
+            };
             match outcome {
                 Err(error) if error.is_unreachable() && self.answers().await => {
                     self.give_up_direct_transfers(&error);
@@ -83,38 +86,35 @@ impl Client {
         let mut call = self.call(OPERATION, Method::POST, &segments)?.query("path", upload.path);
         let headers = headers_of(&mut call, upload);
         headers.map_err(|kind| self.fail(&call, kind))?;
-        let length = upload.source.length();
-        self.repeatedly(async || {
-            let fail = |kind| self.fail(&call, kind);
-            let builder = self.transport.authorised(&call.request);
-            let sent = self.send_source(builder, &upload.source, (0, length)).await.map_err(fail)?;
-            let stats: ObjectStats = sent.reply.json().map_err(fail)?;
-            let md5 = hexadecimal(&sent.digest);
-            if stats.checksum != md5 || stats.size_bytes != length {
-                let message = format!(
-                    "{} has {} bytes with MD5 {} where {length} bytes with MD5 {md5} were sent",
-                    upload.path, stats.size_bytes, stats.checksum
-                );
-                return Err(fail(ErrorKind::Checksum(message)));
+        let mut tries = self.tries();
+        loop {
+            match self.send_through_server(&call, upload).await {
+                Err(error) => tries.after(error).await?,
+                done => return done,
             }
-            Ok(Uploaded { stats, md5: Some(md5) })
-        })
-        .await
+        }
     }
 
-    /// Does something until it succeeds, as the retry options say.
-    pub(super) async fn repeatedly<T>(&self, action: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-        let mut done = 0;
-        loop {
-            let error = match action().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let pause = self.transport.options.retry.pause(done, &error, Repeat::Always);
-            let Some(pause) = pause else { return Err(error) };
-            done += 1;
-            tokio::time::sleep(pause).await;
+    async fn send_through_server(&self, call: &Call, upload: &Upload<'_>) -> Result<Uploaded, Error> {
+        let length = upload.source.length();
+        let fail = |kind| self.fail(call, kind);
+        let builder = self.transport.authorised(&call.request);
+        let sent = self.send_source(builder, &upload.source, (0, length)).await.map_err(fail)?;
+        let stats: ObjectStats = sent.reply.json().map_err(fail)?;
+        let md5 = hexadecimal(&sent.digest);
+        if stats.checksum != md5 || stats.size_bytes != length {
+            let message = format!(
+                "{} has {} bytes with MD5 {} where {length} bytes with MD5 {md5} were sent",
+                upload.path, stats.size_bytes, stats.checksum
+            );
+            return Err(fail(ErrorKind::Checksum(message)));
         }
+        Ok(Uploaded { stats, md5: Some(md5) })
+    }
+
+    /// Tries of something that may be repeated.
+    pub(super) fn tries(&self) -> Tries {
+        Tries::new(self.transport.options.retry, Repeat::Always)
     }
 
     /// Sends the bytes from `offset` to `end` of a source as the body of a request that must succeed.
