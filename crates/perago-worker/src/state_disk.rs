@@ -76,6 +76,12 @@ impl StateDisk {
         let _ = known.wait_for(|known| known.has_space).await;
     }
 
+    /// A disk with so much space, which does not change.
+    #[cfg(test)]
+    pub(crate) fn of(free_bytes: Option<u64>) -> Self {
+        Self(watch::channel(Known { has_space: true, free_bytes }).1)
+    }
+
     /// Bytes that this user may still write, as of the last look.
     pub fn free_bytes(&self) -> Option<u64> {
         self.0.borrow().free_bytes
