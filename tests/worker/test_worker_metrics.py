@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from services.processes import start_victoria_metrics, victoria_metrics_health
 from support.command import CommandLine
 from support.conductor import Conductor
 from support.metrics import MetricStore
@@ -249,3 +250,31 @@ def test_an_executor_that_is_killed_while_idle_is_a_restart_and_no_attempt(
         value_is(store, 1, "perago.executor_restarts_total", cause="killed", task_name=task_name)
         value_is(store, 0, "perago.attempts_total", task_name=task_name)
         assert worker.stop() == 0
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("arguments", [(), ("-opentelemetry.usePrometheusNaming",)])
+def test_no_naming_mode_of_the_store_appends_to_a_name(
+    embedded_url: str, tmp_path: Path, task_name: str, arguments: tuple[str, ...]
+) -> None:
+    conductor = Conductor(f"{embedded_url}/api", "embedded")
+    conductor.define(task_name)
+    service = start_victoria_metrics(tmp_path / "store", 0, *arguments)
+    try:
+        service.wait_until_ready(victoria_metrics_health(service))
+        store = MetricStore(service.url)
+        variables = {
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": store.endpoint,
+            "OTEL_METRIC_EXPORT_INTERVAL": "300",
+            "PERAGO_INSTANCE_ID": "naming",
+            "PERAGO_WORKER_METRICS": "1",
+        }
+        expected = ALWAYS if not arguments else {name.replace(".", "_") for name in ALWAYS}
+        with Worker(tmp_path, conductor.url, task_name, **variables) as worker:
+            conductor.wait(conductor.start(task_name, {"action": "echo"}))
+            attempts = next(name for name in expected if name.endswith("attempts_total"))
+            value_is(store, 1, attempts, outcome="completed", task_name=task_name)
+            assert set(store.names(task_name=task_name)) == expected
+            assert worker.stop() == 0
+    finally:
+        service.stop()
