@@ -101,7 +101,8 @@ async fn look_and_tell(directory: &Path, sender: &watch::Sender<Known>, logger: 
     let before = sender.borrow().has_space;
     let has_space = look.has_space(before);
     if before && !has_space {
-        let message = "the disk of the state directory is full; no task is polled until there is space";
+        let message =
+            "the disk of the state directory is full or cannot be written; no task is polled until it can";
         logger.write(
             Record::new(Level::Error, "state_disk_full", message)
                 .with("path", shown)
@@ -127,8 +128,11 @@ impl Look {
 }
 
 fn look(directory: &Path) -> Look {
-    let free_bytes =
-        statvfs(directory).ok().map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
+    let free_bytes = statvfs(directory)
+        .ok()
+        // A file system without a size, such as some in user space, does not say what is left.
+        .filter(|disk| disk.blocks() > 0)
+        .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
     let probe = directory.join(PROBE_FILE);
     let refusal = allocate(&probe).err();
     // Left behind it costs 64 KiB, and the next look removes it.
