@@ -6,6 +6,7 @@
 //! of Python.
 
 mod admission;
+mod catalogue;
 mod checker;
 mod clock;
 mod epoch;

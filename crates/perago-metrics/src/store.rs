@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::admission::Admission;
+use crate::catalogue::check_name;
 use crate::clock;
 use crate::epoch;
 use crate::file::ArenaFile;
 use crate::ladder::LadderRules;
 use crate::layout::ArenaOptions;
 use crate::reader::ArenaReader;
-use crate::recorder::{DEFAULT_LABEL_SETS, check_name};
+use crate::recorder::DEFAULT_LABEL_SETS;
 use crate::rules::Rules;
 use crate::series::{Kind, SeriesKey};
 use crate::snapshot::{HistogramTotal, Point, Snapshot, Value};
