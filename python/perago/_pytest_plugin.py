@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def perago_metrics(request: pytest.FixtureRequest) -> Iterator[InMemoryMetricRecorder]:
-    """A recorder for a body under test, which keeps samples by the rules of a worker's recorder.
+    """Give a body under test a recorder that keeps samples by the rules of a worker's.
 
     The mark `perago_metrics(task_name="…")` sets the label `task_name`. What the recorder dropped or changed
     becomes a `perago.testing.MetricContentWarning` at the end of the test, unless the test has cleared
@@ -38,4 +38,6 @@ def perago_metrics(request: pytest.FixtureRequest) -> Iterator[InMemoryMetricRec
     for fields in recorder.warnings:
         given = {name: value for name, value in fields.items() if value}
         text = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        warnings.warn(MetricContentWarning(f"a worker would not export this as written: {text}"), stacklevel=1)
+        warnings.warn(
+            MetricContentWarning(f"a worker would not export this as written: {text}"), stacklevel=1
+        )

@@ -131,7 +131,7 @@ def measure(server: Server, switches: Switches, conductor: Conductor, root: Path
             "exit": "FAILED",
         }
         # Parameters that do not fit: an attempt, of which the body never runs.
-        assert run.run(conductor, chunks="none")["status"] == "FAILED_WITH_TERMINAL_ERROR"
+        assert run.run(conductor, chunks="none")["status"] == "FAILED"
         run.bodies -= 1
 
         gated = conductor.start(run.task, {"folder": str(meeting)})

@@ -99,9 +99,7 @@ def new_rig(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RecorderR
 
 
 @pytest.fixture(params=["worker", "memory"])
-def new_either(
-    request: pytest.FixtureRequest, new_rig: Callable[..., RecorderRig]
-) -> Callable[..., Rig]:
+def new_either(request: pytest.FixtureRequest, new_rig: Callable[..., RecorderRig]) -> Callable[..., Rig]:
     """Makes recorders of one kind: each rule holds for both."""
     return new_rig if request.param == "worker" else MemoryRig
 

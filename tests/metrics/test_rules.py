@@ -130,9 +130,9 @@ def test_a_name_keeps_its_case_and_both_spellings_are_warned_about_once(either: 
         either.recorder.histogram("Items", 1)
         either.recorder.histogram("items", 1)
     assert either.count("app.Items") == either.count("app.items") == (3, 3.0)
-    assert [(w["reason"], w["perago_label_value"], w["ignored_user_label_value"]) for w in either.warnings] == [
-        ("name_case", "app.Items", "app.items")
-    ]
+    assert [
+        (w["reason"], w["perago_label_value"], w["ignored_user_label_value"]) for w in either.warnings
+    ] == [("name_case", "app.Items", "app.items")]
 
 
 def test_one_name_is_one_kind(either: Any) -> None:
@@ -369,7 +369,9 @@ def _is_hashable(value: object) -> bool:
 
 
 _texts = st.text(max_size=6) | st.sampled_from(["a", "task_id", "le", "task_name", "service.name"])
-_odd = st.integers() | st.none() | st.booleans() | st.floats() | st.binary(max_size=3) | st.lists(st.integers())
+_odd = (
+    st.integers() | st.none() | st.booleans() | st.floats() | st.binary(max_size=3) | st.lists(st.integers())
+)
 _calls = st.lists(
     st.tuples(
         st.sampled_from(["histogram", "gauge"]),

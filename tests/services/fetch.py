@@ -53,7 +53,7 @@ def find_java() -> Path:
 
 
 def fetched_victoria_metrics() -> Path | None:
-    """Return the VictoriaMetrics binary if it has been fetched; `vmalert` and `vmalert-tool` are beside it."""
+    """Return the VictoriaMetrics binary if it has been fetched; `vmalert-tool` is beside it."""
     binary = SERVICES_FOLDER / "victoria-metrics/usr/bin/victoria-metrics"
     return binary if binary.exists() else None
 

@@ -7,6 +7,7 @@ import enum
 import http.client
 import json
 import re
+import time
 import urllib.parse
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,12 @@ class VictoriaMetrics:
             self.get("/internal/force_flush")
 
     def query(self, query: str) -> list[Sample]:
-        """Evaluate PromQL now, with samples of this moment and without cached results."""
+        """Evaluate PromQL with samples up to this moment and without cached results."""
         self.flush()
-        answer = self.get("/api/v1/query", query=query, latency_offset="1ms", nocache="1", step="5m")
+        # The server cuts its own idea of now to whole seconds, and would not see what was pushed since.
+        moment = str(time.time() + 2)
+        parameters = {"time": moment, "latency_offset": "1ms", "nocache": "1", "step": "5m"}
+        answer = self.get("/api/v1/query", query=query, **parameters)
         data = answer["data"]
         if data["resultType"] == "scalar":
             return [Sample({}, float(data["result"][1]))]
