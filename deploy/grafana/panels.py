@@ -423,7 +423,7 @@ WORKERS = [
         "timeseries",
         ("Stored series of bodies, by metric", "函数体指标占用的 series，按指标"),
         (
-            "The 20 metrics with the most series; must not grow with attempts. An overflow series: a worker has"
+            "The 20 metrics with the most series; must not grow with attempts. Overflow: a worker has"
             " reached its cap on label sets.",
             "series 最多的 20 个指标；不应随 attempt 增长。"
             "出现 overflow 说明某个 worker 的 label 组合已到上限。",
