@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perago._body_log import BodyLog
     from perago._native import AttemptAssignment
     from perago.metrics import MetricRecorder
+    from perago.models import MetricSpec
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
     log.capture_loguru()
     from perago._attempt import Runner
 
-    recorder = _open_recorder(channel, log, definition.name) if definition.metrics is not None else None
+    recorder = _open_recorder(channel, log, definition.name, definition.metrics)
     runner = Runner(definition)
     channel.ready(json.dumps(description))
     executor = Executor(channel, runner, recorder, log)
@@ -80,7 +81,11 @@ def _let_the_supervisor_decide() -> None:
         signal.signal(signal_number, ignore)
 
 
-def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder:
+def _open_recorder(
+    channel: Channel, log: BodyLog, task_name: str, metrics: MetricSpec | None
+) -> MetricRecorder | None:
+    if metrics is None:
+        return None
     if channel.arena is None:
         from perago._disabled_metrics import DisabledMetricRecorder
 
@@ -91,6 +96,7 @@ def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricReco
         channel.arena,
         task_name,
         reserved_labels=channel.resource_attribute_keys,
+        buckets=metrics.buckets,
         warning=log.on_metric_warning,
     )
 

@@ -70,7 +70,8 @@ impl<S: Clone> Catalogue<S> {
     pub(crate) fn admits(&mut self, warning: &mut MetricWarning, now: Instant) -> bool {
         let admitted = self.throttle.admits(&warning.metric_name, warning.reason, &warning.label_key, now);
         if admitted && warning.reason == Reason::LabelSets {
-            warning.label_key = self.growing_label(&warning.metric_name);
+            let of_metric = self.series.keys().filter(|key| key.name() == warning.metric_name);
+            warning.label_key = growing_label(of_metric);
         }
         admitted
     }
@@ -85,18 +86,16 @@ impl<S: Clone> Catalogue<S> {
         self.series.insert(key, series.clone());
         Ok(series)
     }
+}
 
-    /// The label of the metric that has the most values.
-    fn growing_label(&self, metric_name: &str) -> String {
-        let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
-        for key in self.series.keys().filter(|key| key.name() == metric_name) {
-            for (label, value) in key.labels() {
-                values.entry(label).or_default().insert(value);
-            }
-        }
-        let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
-        most.map_or_else(String::new, |(label, _)| label.to_owned())
+/// The label that has the most values among these keys of one metric.
+pub(crate) fn growing_label<'a>(keys: impl Iterator<Item = &'a SeriesKey>) -> String {
+    let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (label, value) in keys.flat_map(SeriesKey::labels) {
+        values.entry(label).or_default().insert(value);
     }
+    let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
+    most.map_or_else(String::new, |(label, _)| label.to_owned())
 }
 
 /// Whether a metric may have this name and kind beside the ones that there are.

@@ -17,7 +17,7 @@ use crate::warning::REASONS;
 #[derive(Debug)]
 pub(crate) struct KnownSeries {
     pub(crate) key: Arc<SeriesKey>,
-    pub(crate) bounds: Vec<f64>,
+    pub(crate) bounds: Arc<[f64]>,
     cell: usize,
     words: usize,
 }
@@ -75,7 +75,7 @@ impl ArenaReader {
             match Entry::decode(bytes, &blob, &header.options) {
                 Ok((entry, key, bounds)) if word32(bytes, 0) == COMMITTED => self.series.push(KnownSeries {
                     key: Arc::new(key),
-                    bounds,
+                    bounds: bounds.into(),
                     cell: entry.cell as usize,
                     words: entry.cell_words as usize,
                 }),

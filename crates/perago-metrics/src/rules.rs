@@ -10,6 +10,8 @@ use crate::warning::{MetricWarning, Reason};
 pub const APPLICATION_PREFIX: &str = "app.";
 /// Stands before every name that Perago itself records for a task.
 pub const RUNTIME_PREFIX: &str = "runtime.";
+/// Stands before every name that Perago records about the worker itself.
+pub const WORKER_PREFIX: &str = "perago.";
 /// The longest exported name, in bytes, prefix included.
 pub const MAX_NAME: usize = 255;
 /// The longest name and labels together, in bytes.
@@ -89,7 +91,7 @@ impl Rules {
     pub fn value_fault(kind: Kind, value: f64) -> Option<Reason> {
         if !value.is_finite() {
             Some(Reason::NotFinite)
-        } else if kind == Kind::Histogram && value < 0.0 {
+        } else if kind != Kind::Gauge && value < 0.0 {
             Some(Reason::Negative)
         } else {
             None
@@ -125,8 +127,17 @@ impl Rules {
         Self::key(kind, &exported, kept)
     }
 
-    /// The series of a metric of Perago's own: `runtime.<name>` with `task_name` and `labels`.
+    /// The series of a built-in metric of the task: `runtime.<name>` with `task_name` and `labels`.
     pub fn runtime_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
+        self.own_key(kind, &format!("{RUNTIME_PREFIX}{name}"), labels)
+    }
+
+    /// The series of a metric of the worker: `perago.<name>` with `task_name` and `labels`.
+    pub fn worker_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
+        self.own_key(kind, &format!("{WORKER_PREFIX}{name}"), labels)
+    }
+
+    fn own_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
         let mut kept: Vec<(Box<str>, Box<str>)> = vec![("task_name".into(), self.task_name.as_str().into())];
         kept.extend(
             labels
@@ -134,7 +145,7 @@ impl Rules {
                 .filter(|(_, value)| !value.is_empty())
                 .map(|(key, value)| ((*key).into(), (*value).into())),
         );
-        Self::key(kind, &format!("{RUNTIME_PREFIX}{name}"), kept)
+        Self::key(kind, name, kept)
     }
 
     /// The series that takes the samples of `key`'s metric beyond the cap on label sets.

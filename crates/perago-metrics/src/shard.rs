@@ -13,7 +13,7 @@ use crate::clock;
 use crate::fork;
 use crate::layout::{
     CELL_COUNTS, CELL_FIRST, CELL_SECOND, REDO_ARMED, REDO_COUNT, REDO_FIRST, REDO_SECOND, REDO_TARGET,
-    SHARD_OWNER, SHARD_OWNER_STARTED, SHARD_USED, SHARD_WORDS,
+    SHARD_OWNER, SHARD_OWNER_STARTED, SHARD_USED, SHARD_WORDS, USED,
 };
 use crate::mapping::Mapping;
 
@@ -102,23 +102,27 @@ impl Shard {
         }
         self.word(SHARD_OWNER_STARTED).store(started, Ordering::Release);
         self.recover(cell_words);
-        self.word(SHARD_USED).store(1, Ordering::Release);
+        self.word(SHARD_USED).store(USED, Ordering::Release);
         true
     }
 
     fn has_living_owner(self, owner: u64) -> bool {
-        let (process, thread) = ((owner >> 32) as u32, owner as u32);
-        let Some(started) = clock::process_started(process) else { return false };
-        let expected = self.word(SHARD_OWNER_STARTED).load(Ordering::Acquire);
-        // Zero: the owner is between its claim and this word.
-        (expected == 0 || expected == started)
-            && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
+        owner_lives(owner, self.word(SHARD_OWNER_STARTED).load(Ordering::Acquire))
     }
 
     fn release(self) {
         self.word(SHARD_OWNER_STARTED).store(0, Ordering::Release);
         self.word(SHARD_OWNER).store(0, Ordering::Release);
     }
+}
+
+/// Whether the thread that a shard names as its owner lives, in the process that started at `expected`.
+pub(crate) fn owner_lives(owner: u64, expected: u64) -> bool {
+    let (process, thread) = ((owner >> 32) as u32, owner as u32);
+    let Some(started) = clock::process_started(process) else { return false };
+    // Zero: the owner is between its claim and this word.
+    (expected == 0 || expected == started)
+        && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
 }
 
 /// Neumaier's sum: `lost` collects what rounding takes from `sum`.

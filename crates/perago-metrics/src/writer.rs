@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::Error;
-use crate::ladder::Ladder;
+use crate::ladder::{Form, Ladder};
 use crate::layout::{
-    CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, Header, NEXT_BLOB, NEXT_CELL, NEXT_SERIES,
-    RESERVED, word32,
+    CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, GENERATION, GENERATION_LENGTH, Generation,
+    Header, NEXT_BLOB, NEXT_CELL, NEXT_SERIES, RESERVED, word32,
 };
 use crate::mapping::Mapping;
 use crate::series::{Kind, SeriesKey};
@@ -43,6 +43,22 @@ impl ArenaWriter {
 
     fn mapping(&self) -> &Mapping {
         self.shards.mapping()
+    }
+
+    /// What the supervisor asks of this generation's recorder.
+    pub(crate) fn layout(&self) -> Generation {
+        let words = (GENERATION..).step_by(8).take(GENERATION_LENGTH / 8);
+        let bytes: Vec<u8> =
+            words.flat_map(|at| self.mapping().word(at).load(Ordering::Acquire).to_le_bytes()).collect();
+        let stamp = bytes.first_chunk().map(Generation::decode);
+        // A damaged stamp is written anew before the next writer; the reader hides this one's gauges.
+        stamp.and_then(Result::ok).unwrap_or(Generation {
+            boot_id: [0; 16],
+            number: 0,
+            gauges_since: u64::MAX,
+            label_sets: u32::MAX,
+            form: Form::Explicit,
+        })
     }
 
     /// Counts a dropped sample or label where the supervisor sees it.

@@ -110,7 +110,7 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
-    let arenas = Arenas::open(&options.settings, &options.state_directory)?;
+    let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
     let open = OpenAttempts::default();
     let for_lines = (open.clone(), logger.clone());
     let pool = Pool::start(pool_options(&options, &arenas), guardian, logger.clone(), move |line| {

@@ -47,11 +47,19 @@ impl ArenaStore {
             fields.set_item("name", point.key.name())?;
             fields.set_item("labels", labels)?;
             match point.value {
-                Value::Gauge(value) => fields.set_item("value", value)?,
+                Value::Gauge(value) | Value::Counter(value) => fields.set_item("value", value)?,
                 Value::Histogram { bounds, counts, sum } => {
                     fields.set_item("count", counts.iter().sum::<u64>())?;
                     fields.set_item("sum", sum)?;
                     fields.set_item("bounds", &*bounds)?;
+                    fields.set_item("counts", counts)?;
+                }
+                Value::Exponential { zero_threshold, zero_count, offset, counts, sum } => {
+                    fields.set_item("count", zero_count + counts.iter().sum::<u64>())?;
+                    fields.set_item("sum", sum)?;
+                    fields.set_item("zero_threshold", zero_threshold)?;
+                    fields.set_item("zero_count", zero_count)?;
+                    fields.set_item("offset", offset)?;
                     fields.set_item("counts", counts)?;
                 }
             }

@@ -15,6 +15,11 @@ const GENERAL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+const LABEL_SETS: &str = "PERAGO_METRIC_LABEL_SETS";
+/// Default of `PERAGO_METRIC_LABEL_SETS`.
+pub const DEFAULT_METRIC_LABEL_SETS: u64 = 1_000;
+/// A slot's file grows with it: ten times the default takes about 80 MB.
+const MOST_LABEL_SETS: usize = 20_000;
 const AGGREGATION: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
 
 /// Compression of what is pushed.
@@ -60,6 +65,8 @@ pub struct MetricsSettings {
     pub resource_attributes: Vec<(String, String)>,
     /// PEM file with an additional certificate authority.
     pub certificate: Option<PathBuf>,
+    /// Label sets of the task that have series of their own.
+    pub label_sets: usize,
     /// Form of histograms.
     pub histogram_aggregation: HistogramAggregation,
     /// `OTEL_SDK_DISABLED`: nothing is exported although an endpoint is set.
@@ -89,6 +96,7 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
             None => Vec::new(),
         },
         certificate: first(environment, CERTIFICATES).map(|(_, value)| PathBuf::from(value)),
+        label_sets: label_sets(environment)?,
         histogram_aggregation: aggregation(environment)?,
         is_disabled: environment
             .filled("OTEL_SDK_DISABLED")
@@ -105,10 +113,6 @@ pub fn warnings(environment: &Environment) -> Vec<Finding> {
         found.push(
             finding.with_hint(format!("set {ENDPOINT} to the full URL of the receiver to export metrics")),
         );
-    }
-    if matches!(aggregation(environment), Ok(HistogramAggregation::ExponentialBucket)) {
-        let message = format!("{AGGREGATION}: this version exports histograms with explicit buckets only");
-        found.push(Finding::warning("PERAGO-CONFIG-UNUSED", message));
     }
     found
 }
@@ -163,6 +167,17 @@ fn aggregation(environment: &Environment) -> Result<HistogramAggregation, Settin
             "must be explicit_bucket_histogram or base2_exponential_bucket_histogram",
         )),
     }
+}
+
+fn label_sets(environment: &Environment) -> Result<usize, SettingsError> {
+    let number = match environment.filled(LABEL_SETS) {
+        None => DEFAULT_METRIC_LABEL_SETS,
+        Some(value) => quantities::positive_integer(LABEL_SETS, value)?,
+    };
+    usize::try_from(number)
+        .ok()
+        .filter(|number| *number <= MOST_LABEL_SETS)
+        .ok_or_else(|| SettingsError::value(LABEL_SETS, &format!("must be at most {MOST_LABEL_SETS}")))
 }
 
 fn milliseconds(variable: Option<(&str, &str)>) -> Result<Option<Duration>, SettingsError> {

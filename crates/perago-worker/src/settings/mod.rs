@@ -29,7 +29,7 @@ pub use conductor::ConductorSettings;
 pub use environment::{Environment, process_environment};
 pub use error::SettingsError;
 pub use lakefs::LakeFsSettings;
-pub use metrics::{Compression, HistogramAggregation, MetricsSettings};
+pub use metrics::{Compression, DEFAULT_METRIC_LABEL_SETS, HistogramAggregation, MetricsSettings};
 pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
 pub use overrides::{WorkerOverride, WorkerOverrides};
 

@@ -90,6 +90,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative", "cumulative", "Temporality; the only one is cumulative.", Setting),
     variable("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram", "explicit_bucket_histogram or base2_exponential_bucket_histogram", "Form of histograms.", Setting),
     variable("OTEL_EXPORTER_OTLP_ENDPOINT", "", "any text", "Not used; a warning says so where the metrics endpoint is not set.", Setting),
+    variable("PERAGO_METRIC_LABEL_SETS", "1000", "positive integer, at most 20000", "Label sets of the task that have series of their own; further ones share one series a metric.", Setting),
     variable("OTEL_METRIC_EXPORT_INTERVAL", "60000", MILLISECONDS_RULE, "Time between two exports.", Setting),
     variable("OTEL_METRIC_EXPORT_TIMEOUT", "30000", MILLISECONDS_RULE, "Limit of one export with its retries.", Setting),
     variable("OTEL_SERVICE_NAME", "perago", "text", "Resource attribute service.name.", Setting),

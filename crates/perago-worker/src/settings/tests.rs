@@ -77,6 +77,8 @@ fn each_rule_names_its_variable() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "greater than zero"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "-1", "positive integer"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "x", "positive integer"),
+        ("PERAGO_METRIC_LABEL_SETS", "0", "positive integer"),
+        ("PERAGO_METRIC_LABEL_SETS", "20001", "at most 20000"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "token", "key=value"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b%0d%0ac: d", "no HTTP header"),
         ("OTEL_RESOURCE_ATTRIBUTES", "env", "key=value"),
@@ -101,11 +103,25 @@ fn the_endpoint_of_all_signals_is_left_to_others_with_a_word() {
 }
 
 #[test]
-fn a_form_of_histograms_that_is_not_exported_is_warned_about() {
-    let variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
-    let settings = load(&[(variable, "base2_exponential_bucket_histogram")]).unwrap();
-    assert!(settings.warnings[0].message.contains("explicit buckets only"));
-    assert!(load(&[(variable, "explicit_bucket_histogram")]).unwrap().warnings.is_empty());
+fn the_form_of_histograms_and_the_cap_on_label_sets_are_settings() {
+    let metrics = load(&[METRICS]).unwrap().metrics.unwrap();
+    assert_eq!(
+        (metrics.histogram_aggregation, metrics.label_sets),
+        (HistogramAggregation::ExplicitBucket, 1_000)
+    );
+    let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    let settings = load(&[
+        METRICS,
+        (aggregation, "base2_exponential_bucket_histogram"),
+        ("PERAGO_METRIC_LABEL_SETS", "20000"),
+    ])
+    .unwrap();
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    let metrics = settings.metrics.unwrap();
+    assert_eq!(
+        (metrics.histogram_aggregation, metrics.label_sets),
+        (HistogramAggregation::ExponentialBucket, 20_000)
+    );
 }
 
 #[test]
