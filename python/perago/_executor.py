@@ -86,12 +86,10 @@ def _open_recorder(
 ) -> MetricRecorder | None:
     if metrics is None:
         return None
+    from perago._native import DisabledRecorder, open_recorder
+
     if channel.arena is None:
-        from perago._disabled_metrics import DisabledMetricRecorder
-
-        return DisabledMetricRecorder()
-    from perago._native import open_recorder
-
+        return DisabledRecorder()
     return open_recorder(
         channel.arena,
         task_name,

@@ -132,6 +132,22 @@ class Recorder(MetricRecorder):
         """Return a context manager and decorator that adds seconds to the histogram ``app.<name>``."""
 
 @final
+class DisabledRecorder(MetricRecorder):
+    """The recorder of a worker that exports no metrics, a virtual subclass of `MetricRecorder`.
+
+    Keeps nothing; a call of the wrong shape raises as with any recorder.
+    """
+
+    def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Drop a value."""
+
+    def gauge(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Drop a value."""
+
+    def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> Timer:
+        """Return a context manager and decorator that records nothing."""
+
+@final
 class Timer:
     """Measures a block or a function. Made by `Recorder.timer`."""
 

@@ -8,7 +8,7 @@ use crate::catalogue::Catalogue;
 use crate::recorder::plain_warning;
 use crate::rules::{Label, Rules};
 use crate::series::{Kind, SeriesKey};
-use crate::warning::{MetricWarning, REASONS, WarningSink};
+use crate::warning::{MetricWarning, REASONS, Reason, WarningSink};
 
 /// Says of each sample what an arena's recorder would make of it.
 pub struct Checker {
@@ -58,9 +58,14 @@ impl Checker {
         checked.ok()
     }
 
-    /// How many samples or labels were dropped or changed, in the order of [`Reason::ALL`](crate::Reason::ALL).
+    /// How many samples or labels were dropped or changed, in the order of [`Reason::ALL`].
     pub fn dropped(&self) -> [u64; REASONS] {
         self.state().dropped
+    }
+
+    /// Warns about a call of `name` that never came to be a sample.
+    pub fn reject_call(&self, name: &str, reason: Reason) {
+        self.report(plain_warning(name, reason));
     }
 
     fn report(&self, mut warning: MetricWarning) {

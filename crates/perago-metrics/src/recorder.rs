@@ -222,6 +222,30 @@ impl Recorder {
         }
     }
 
+    /// Records into `series` if that takes a few stores and nothing else: the value can be exported, and this thread
+    /// recorded its last sample here too. False: nothing was done, and [`Self::record`] has to do it.
+    #[inline]
+    pub fn record_at_once(&self, series: &Series, value: f64) -> bool {
+        let Some(shard) = self.shards.current() else { return false };
+        let cell = series.cell as usize;
+        match series.kind {
+            Kind::Histogram if (0.0..f64::INFINITY).contains(&value) => {
+                shard.add(cell, series.ladder.bucket(value), value);
+                true
+            }
+            Kind::Gauge if value.is_finite() => {
+                shard.set(cell, value, clock::monotonic_nanos());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Counts, and warns about, a call of `name` that never came to be a sample.
+    pub fn reject_call(&self, name: &str, reason: Reason) {
+        self.report(plain_warning(name, reason));
+    }
+
     #[cold]
     fn reject(&self, series: &Series, value: f64) {
         if let Some(reason) = Rules::value_fault(series.kind, value) {

@@ -125,10 +125,14 @@ pub(crate) fn owner_lives(owner: u64, expected: u64) -> bool {
         && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
 }
 
-/// Neumaier's sum: `lost` collects what rounding takes from `sum`.
+/// Neumaier's sum: `lost` collects what rounding takes from `sum`. A sum beyond the largest number stays there: an
+/// infinite one would spoil every average from then on.
 #[inline]
 pub(crate) fn add_compensated(sum: f64, lost: f64, value: f64) -> (f64, f64) {
     let total = sum + value;
+    if total.is_infinite() {
+        return (f64::MAX.copysign(total), lost);
+    }
     let rounding = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
     (total, lost + rounding)
 }
@@ -203,15 +207,22 @@ impl Shards {
         self.number
     }
 
+    /// The shard of this thread's last sample, if it may be used for the next one too.
+    #[inline]
+    pub(crate) fn current(&self) -> Option<Shard> {
+        let current = CURRENT.get();
+        (current.mapping == self.number && current.epoch == fork::epoch()).then_some(current.shard)
+    }
+
     /// Runs `write` on this thread's shard. False if it had to use the shared one and that stayed busy.
     #[inline]
     pub(crate) fn with(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
-        let current = CURRENT.get();
-        if current.mapping == self.number && current.epoch == fork::epoch() {
-            write(&current.shard);
-            true
-        } else {
-            self.with_other(write)
+        match self.current() {
+            Some(shard) => {
+                write(&shard);
+                true
+            }
+            None => self.with_other(write),
         }
     }
 
@@ -356,6 +367,16 @@ mod tests {
             (sum, lost) = add_compensated(sum, lost, 0.1);
         }
         assert!(((sum + lost) / 100_000.0 - 1.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_sum_never_becomes_infinite() {
+        let (mut sum, mut lost) = (0.0, 0.0);
+        for value in [1e308, 1e308, 3.0, f64::MAX] {
+            (sum, lost) = add_compensated(sum, lost, value);
+        }
+        assert_eq!(sum.to_bits(), f64::MAX.to_bits());
+        assert!(lost.is_finite());
     }
 
     #[test]

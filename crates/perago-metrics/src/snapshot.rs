@@ -40,7 +40,7 @@ impl HistogramTotal {
 
     /// The sum with what rounding took from it.
     pub fn exact_sum(&self) -> f64 {
-        self.sum + self.lost
+        (self.sum + self.lost).min(f64::MAX)
     }
 
     /// Adds another total of the same buckets. The order of additions does not matter.

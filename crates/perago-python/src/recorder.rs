@@ -2,6 +2,8 @@
 
 mod cache;
 mod convert;
+mod disabled;
+mod known;
 mod rules;
 mod store;
 mod timer;
@@ -10,17 +12,19 @@ mod warnings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, RecorderOptions, Rules};
+use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, Reason, RecorderOptions, Rules};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pub(crate) use disabled::DisabledRecorder;
+pub(crate) use known::install;
 pub(crate) use rules::MetricRules;
 pub(crate) use store::ArenaStore;
 pub(crate) use timer::{Done, Timer};
 
 use cache::Content;
-use convert::{labels_argument, name_argument, number};
+use convert::{Labels, labels_argument, name_argument, number};
 
 /// Records the samples of one task into its slot's arena. Made by `open_recorder`.
 #[pyclass(frozen, module = "perago._native")]
@@ -67,7 +71,7 @@ impl Recorder {
             found.timer.set(Some(timer.clone_ref(slf.py())));
             Ok(timer)
         });
-        known.unwrap_or_else(|| Py::new(slf.py(), Timer::named(slf.clone().unbind(), name, labels)?))
+        known.unwrap_or_else(|| Py::new(slf.py(), Timer::named(slf, name, labels)?))
     }
 }
 
@@ -104,11 +108,16 @@ impl Recorder {
     ) -> PyResult<()> {
         let text = name_argument(name)?;
         let labels = labels_argument(labels)?;
-        let series = match cache::find(&self.inner, kind, name, &text, labels.as_ref()) {
+        if matches!(labels, Labels::Unreadable) {
+            self.inner.reject_call(&text, Reason::LabelsUnreadable);
+            return Ok(());
+        }
+        let labels = labels.dictionary();
+        let series = match cache::find(&self.inner, kind, name, &text, labels) {
             Content::Series(series) => Some(series),
             Content::Dropped => None,
             Content::NotPlain => {
-                self.inner.resolve(kind, &text, convert::labels(labels.as_ref())?).series.map(Arc::new)
+                self.inner.resolve(kind, &text, convert::texts(labels)?).series.map(Arc::new)
             }
         };
         if let Some(series) = series {

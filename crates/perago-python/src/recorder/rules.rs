@@ -1,11 +1,12 @@
 //! The rules alone, for the recorder that keeps samples in memory.
 
-use perago_metrics::{Checker, DEFAULT_LABEL_SETS, Kind, Rules};
+use perago_metrics::{Checker, DEFAULT_LABEL_SETS, Kind, Reason, Rules};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::convert::{labels, labels_argument, name_argument, number};
+use super::convert::{Labels, labels_argument, name_argument, number, texts};
+use super::disabled;
 use super::store::dropped_by_reason;
 use super::warnings::PythonSink;
 
@@ -48,7 +49,12 @@ impl MetricRules {
         };
         let number = number(value)?;
         let name = name_argument(name)?;
-        let texts = self::labels(labels_argument(labels)?.as_ref())?;
+        let labels = labels_argument(labels)?;
+        if matches!(labels, Labels::Unreadable) {
+            self.checker.reject_call(&name, Reason::LabelsUnreadable);
+            return Ok(None);
+        }
+        let texts = texts(labels.dictionary())?;
         let Some(key) = self.checker.check(kind, &name, number, texts) else { return Ok(None) };
         let exported = PyDict::new(py);
         for (label, value) in key.labels() {
@@ -66,8 +72,6 @@ impl MetricRules {
     #[staticmethod]
     #[pyo3(signature = (name, labels = None))]
     fn check_shape(name: &Bound<'_, PyAny>, labels: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        name_argument(name)?;
-        labels_argument(labels)?;
-        Ok(())
+        disabled::check_shape(name, labels)
     }
 }
