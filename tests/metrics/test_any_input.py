@@ -78,7 +78,9 @@ class _Emptying:
 
 _texts = (
     st.text(max_size=8)
-    | st.sampled_from(["", "stage", "task_name", "task.name", "\ud800", "a\x00b", "x" * 300, *sorted(RESERVED)])
+    | st.sampled_from(
+        ["", "stage", "task_name", "task.name", "\ud800", "a\x00b", "x" * 300, *sorted(RESERVED)]
+    )
     | st.text(alphabet=st.characters(), max_size=3)
 )
 _anything = st.recursive(
@@ -95,7 +97,9 @@ _anything = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_texts, inner, max_size=2),
     max_leaves=4,
 )
-_keys = _texts | st.none() | st.booleans() | st.integers() | st.floats() | st.tuples(_texts) | st.just(_Unshown())
+_keys = (
+    _texts | st.none() | st.booleans() | st.integers() | st.floats() | st.tuples(_texts) | st.just(_Unshown())
+)
 _calls = st.tuples(
     st.sampled_from(["histogram", "gauge", "timer"]),
     st.sampled_from(["items", "depth", "items_sum"]) | _anything,

@@ -1,4 +1,4 @@
-"""Timers, native and of the testing kit: nested, shared between threads and tasks, around functions of every kind."""
+"""Timers, native and of the testing kit: nested, shared by threads and tasks, around functions of every kind."""
 
 from __future__ import annotations
 
@@ -60,9 +60,8 @@ def test_blocks_of_two_threads_do_not_mix(measured: Measured) -> None:
     thread = threading.Thread(target=long)
     thread.start()
     assert is_open.wait(30)
-    with timer:
-        with timer:
-            pass
+    with timer, timer:
+        pass
     before = measured.seconds()
     assert measured.count() == 2
     threading.Event().wait(LONG_SECONDS)
