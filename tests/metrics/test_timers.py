@@ -1,4 +1,4 @@
-"""Timers, native and of the testing kit: nested, shared by threads and tasks, around functions of every kind."""
+"""Timers, native and of the testing kit: nested, shared by threads and tasks, around any function."""
 
 from __future__ import annotations
 
