@@ -11,7 +11,7 @@ use crate::clock;
 use crate::crash;
 use crate::ladder::Form;
 use crate::layout::{
-    ArenaOptions, GENERATION, GENERATION_LENGTH, Generation, Header, SHARD_OWNER, SHARD_OWNER_STARTED,
+    self, ArenaOptions, GENERATION, GENERATION_LENGTH, Generation, Header, SHARD_OWNER, SHARD_OWNER_STARTED,
 };
 use crate::shard;
 
@@ -152,6 +152,19 @@ impl ArenaFile {
             }
         }
         Ok(true)
+    }
+
+    /// Sets the counters, which have no checksum, to what the directory uses. Only while nobody writes.
+    pub(crate) fn repair_counters(&self) -> Result<(), Error> {
+        let options = &self.header.options;
+        let mut index = vec![0; (self.header.blob() - Header::entry(0)) as usize];
+        self.read_at(&mut index, Header::entry(0))?;
+        let mut blob = vec![0; options.blob_bytes as usize];
+        self.read_at(&mut blob, self.header.blob())?;
+        for (offset, used) in layout::used(&index, &blob, options) {
+            self.file.write_all_at(&used.to_le_bytes(), offset).map_err(Error::io("write", &self.path))?;
+        }
+        Ok(())
     }
 
     /// Lets writers in again.

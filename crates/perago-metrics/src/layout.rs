@@ -281,6 +281,22 @@ impl Entry {
     }
 }
 
+/// What the directory uses of series, blob and cells: the least that the counters may hold.
+pub(crate) fn used(index: &[u8], blob: &[u8], options: &ArenaOptions) -> [(u64, u64); 3] {
+    let (mut series, mut blob_end, mut cell_end) = (0, 0, 0);
+    for (position, bytes) in index.chunks_exact(ENTRY_LENGTH as usize).enumerate() {
+        if word32(bytes, 0) != FREE {
+            series = position as u64 + 1;
+        }
+        if let Ok((entry, ..)) = Entry::decode(bytes, blob, options) {
+            let length = (entry.key_length + entry.bounds * 8).next_multiple_of(8);
+            blob_end = blob_end.max(u64::from(entry.blob_offset + length));
+            cell_end = cell_end.max(u64::from(entry.cell + entry.cell_words));
+        }
+    }
+    [(NEXT_SERIES, series), (NEXT_BLOB, blob_end), (NEXT_CELL, cell_end)]
+}
+
 pub(crate) fn word32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|index| bytes[at + index]))
 }

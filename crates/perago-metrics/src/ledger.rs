@@ -57,7 +57,7 @@ impl Ledger {
         let mut encoder = Encoder::new(Vec::new(), &self.arenas, self.dropped);
         for entry in &self.entries {
             let counts = &entry.total.counts;
-            encoder.add(&entry.key, &entry.bounds, entry.total.sum, entry.total.lost(), counts);
+            encoder.add(&stored_key(&entry.key), &entry.bounds, entry.total.sum, entry.total.lost(), counts);
         }
         replace(path, &encoder.finish(), Durability::OverPowerFailures)
     }
@@ -124,6 +124,16 @@ pub(crate) fn replace(path: &Path, parts: &[Vec<u8>], durability: Durability) ->
     Ok(())
 }
 
+/// Kind, length and bytes of a key.
+pub(crate) fn stored_key(key: &SeriesKey) -> Box<[u8]> {
+    let mut bytes = key.kind().code().to_le_bytes().to_vec();
+    bytes.extend_from_slice(&[0; 4]);
+    key.encode(&mut bytes);
+    let length = (bytes.len() - 8) as u32;
+    bytes[4..8].copy_from_slice(&length.to_le_bytes());
+    bytes.into()
+}
+
 /// Encodes a ledger piece by piece.
 #[derive(Debug)]
 pub(crate) struct Encoder<'a> {
@@ -152,7 +162,7 @@ impl<'a> Encoder<'a> {
     /// Adds a series.
     pub(crate) fn add(
         &mut self,
-        key: &SeriesKey,
+        stored_key: &[u8],
         bounds: &'a Arc<[f64]>,
         sum: f64,
         lost: f64,
@@ -163,12 +173,7 @@ impl<'a> Encoder<'a> {
             self.bounds.len() as u32 - 1
         });
         let out = &mut self.series;
-        let start = out.len();
-        out.extend_from_slice(&key.kind().code().to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        key.encode(out);
-        let length = (out.len() - start - 8) as u32;
-        out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(stored_key);
         out.extend_from_slice(&place.to_le_bytes());
         out.extend_from_slice(&sum.to_le_bytes());
         out.extend_from_slice(&lost.to_le_bytes());

@@ -176,8 +176,14 @@ impl ArenaStore {
         {
             self.slot(name)?;
         }
-        let arena = self.arenas.iter().find(|arena| arena.name == name);
-        arena.map_or(Ok(0), |arena| arena.reader.file().begin_generation(self.options.label_sets, form))
+        let Some(arena) = self.arenas.iter().find(|arena| arena.name == name) else { return Ok(0) };
+        let file = arena.reader.file();
+        if file.take_from_the_dead()? {
+            let repaired = file.repair_counters();
+            file.give_back();
+            repaired?;
+        }
+        file.begin_generation(self.options.label_sets, form)
     }
 
     /// Closes the generation of slot `name` after its executor died: none of its gauges is exported any more.

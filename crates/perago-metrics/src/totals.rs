@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::admission::Admission;
 use crate::catalogue::check_name;
 use crate::ladder::{Ladder, LadderRules};
-use crate::ledger::{Encoder, Ledger};
+use crate::ledger::{self, Encoder, Ledger};
 use crate::rules::{OVERFLOW_LABEL, Rules};
 use crate::series::{Kind, SeriesKey};
 use crate::snapshot::{HistogramTotal, Point, Value};
@@ -35,6 +35,8 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Total {
     key: Arc<SeriesKey>,
+    /// The key as a ledger holds it, for the checkpoint at every export.
+    stored_key: Box<[u8]>,
     ladder: Arc<Ladder>,
     bounds: Arc<[f64]>,
     /// What was folded, in these bounds.
@@ -110,7 +112,7 @@ impl Totals {
     pub(crate) fn exported(&self, dropped: [u64; REASONS], buffer: Vec<u8>) -> [Vec<u8>; 3] {
         let mut encoder = Encoder::new(buffer, &[], dropped);
         for total in self.series.iter().filter(|total| total.was_exported()) {
-            encoder.add(&total.key, &total.bounds, total.exported.sum, 0.0, &total.exported.counts);
+            encoder.add(&total.stored_key, &total.bounds, total.exported.sum, 0.0, &total.exported.counts);
         }
         encoder.finish()
     }
@@ -145,6 +147,7 @@ impl Totals {
         let histogram = HistogramTotal::new(bounds.len() + 1);
         self.series.push(Total {
             key: Arc::clone(key),
+            stored_key: ledger::stored_key(key),
             ladder,
             bounds,
             folded: None,

@@ -209,16 +209,24 @@ fn an_entry_damaged_before_its_first_export_loses_its_series_alone() {
 }
 
 #[test]
-fn damaged_counters_never_hand_out_what_is_in_use() {
-    use std::os::unix::fs::FileExt as _;
-    let mut bench = recorded();
-    let path = bench.store.slot("0").unwrap();
-    let file = std::fs::File::options().write(true).open(&path).unwrap();
-    file.write_all_at(&[0; 24], 256).unwrap();
-    bench.recorder("0").histogram("third", 3.0, &[]);
-    let snapshot = bench.snapshot();
-    for (name, value) in [("app.first", 1.0), ("app.second", 2.0), ("app.third", 3.0)] {
-        assert_eq!(histogram(&snapshot, name, &[TASK]), (1, value));
+fn damaged_counters_never_hand_out_what_is_in_use_and_never_fill_an_arena() {
+    for counters in [[0; 24], [0xff; 24]] {
+        let mut bench = Bench::new();
+        let path = bench.store.slot("0").unwrap();
+        let record = |bench: &mut Bench, name: &'static str, value: f64| {
+            let recorder = bench.recorder("0");
+            let executor = std::thread::spawn(move || recorder.histogram(name, value, &[]));
+            executor.join().unwrap();
+        };
+        record(&mut bench, "first", 1.0);
+        record(&mut bench, "second", 2.0);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&counters, 256).unwrap();
+        record(&mut bench, "third", 3.0);
+        let snapshot = bench.snapshot();
+        for (name, value) in [("app.first", 1.0), ("app.second", 2.0), ("app.third", 3.0)] {
+            assert_eq!(histogram(&snapshot, name, &[TASK]), (1, value));
+        }
     }
 }
 

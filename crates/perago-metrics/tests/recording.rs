@@ -241,7 +241,7 @@ fn label_sets_beyond_the_cap_go_to_one_overflow_series_with_one_warning() {
 fn the_cap_counts_the_label_sets_of_all_slots() {
     let mut bench = Bench::with(StoreOptions { label_sets: 3, ..StoreOptions::default() });
     for slot in ["0", "1"] {
-        let recorder = bench.recorder(slot);
+        let recorder = bench.recorder_with(slot, RecorderOptions::new("audio.transcribe", |_| {}));
         for user in 0..4 {
             recorder.histogram("calls", 1.0, &[("user", &format!("{slot}-{user}"))]);
         }
