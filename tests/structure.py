@@ -25,8 +25,10 @@ SOURCE = {".rs", ".py", ".pyi", ".toml", ".md", ".yml", ".json", ".sh", ""}
 MAY_USE = {
     "perago-contract": set(),
     "perago-metrics": set(),
-    "perago-otlp": {"perago-metrics"},
-    "perago-conductor": set(),
+    "perago-otlp": {"perago-http", "perago-metrics"},
+    "perago-http": set(),
+    "perago-conductor": {"perago-http"},
+    "perago-lakefs": {"perago-http"},
     "perago-worker": {"perago-contract", "perago-metrics", "perago-otlp", "perago-conductor"},
     "perago-dev": set(),
     "perago": {"perago-contract", "perago-conductor", "perago-worker", "perago-dev"},

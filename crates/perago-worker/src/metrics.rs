@@ -10,9 +10,10 @@ use perago_metrics::{
 };
 use thiserror::Error as ThisError;
 
-use crate::instruments::Instruments;
+use crate::instruments::Recording;
 use crate::logs::{Level, Logger, Record};
 use crate::settings::{HistogramAggregation, MetricsSettings, Settings};
+use crate::worker_instruments::WorkerInstruments;
 
 /// The arena that the supervisor records into.
 const OWN_ARENA: &str = "supervisor";
@@ -59,6 +60,10 @@ impl Arenas {
         store.end_all_generations()?;
         let in_use: Vec<String> = (0..executors).map(executor_arena).chain([OWN_ARENA.to_owned()]).collect();
         store.retire_others(&in_use);
+        // A worker that cannot record is better told now than when an executor is replaced.
+        for name in &in_use {
+            store.slot(name)?;
+        }
         Ok(Self(Some(Arc::new(Mutex::new(store)))))
     }
 
@@ -89,22 +94,27 @@ impl Arenas {
         }
     }
 
-    /// The built-in instruments that the task has switched on.
+    /// The series that the supervisor records for a worker of `slots` slots: the built-in ones that the task has
+    /// switched on, and those of the worker if they are wanted.
     ///
     /// # Errors
     /// When the supervisor's own arena cannot be made.
-    pub fn instruments(
+    pub fn recording(
         &self,
         settings: &Settings,
         task: &TaskDescription,
+        slots: u32,
         resource_attribute_keys: Vec<String>,
         logger: &Logger,
-    ) -> Result<Instruments, MetricsError> {
-        let (Some(spec), Some(metrics)) = (&task.metrics, &settings.metrics) else {
-            return Ok(Instruments::default());
+    ) -> Result<Recording, MetricsError> {
+        let (Some(metrics), Some(mut store)) = (&settings.metrics, self.store()) else {
+            return Ok(Recording::default());
         };
-        let Some(mut store) = self.store() else { return Ok(Instruments::default()) };
-        let bounds = spec.buckets.iter().map(|(name, bounds)| (&**name, &**bounds));
+        if task.metrics.is_none() && !settings.worker_metrics {
+            return Ok(Recording::default());
+        }
+        let buckets = task.metrics.iter().flat_map(|spec| &spec.buckets);
+        let bounds = buckets.map(|(name, bounds)| (&**name, &**bounds));
         let ladders = LadderRules::new(bounds)?.with_form(form(metrics));
         let arena = ArenaOptions::for_bounds(metrics.label_sets, ladders.most_bounds());
         store.set_layout(ladders.clone(), arena);
@@ -126,12 +136,17 @@ impl Arenas {
         options.rules = Rules::new(&task.name, resource_attribute_keys);
         options.ladders = ladders;
         let recorder = Recorder::new(ArenaWriter::open(&path)?, options);
-        let instance = metrics.instance_id.as_deref().unwrap_or_default();
-        Ok(Instruments::new(
-            spec.attempts.then(|| recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
-            spec.worker_capacity
-                .then(|| recorder.runtime_gauge("busy_slots", &[("perago_instance_id", instance)])),
-        ))
+        let instance = [("perago_instance_id", metrics.instance_id.as_deref().unwrap_or_default())];
+        let spec = task.metrics.as_ref();
+        Ok(Recording {
+            attempt_duration: spec
+                .filter(|spec| spec.attempts)
+                .map(|_| recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
+            busy_slots: spec
+                .filter(|spec| spec.worker_capacity)
+                .map(|_| recorder.runtime_gauge("busy_slots", &instance)),
+            worker: settings.worker_metrics.then(|| WorkerInstruments::new(recorder, slots)),
+        })
     }
 
     /// The store as the exporter reads it.

@@ -57,7 +57,7 @@ pub async fn run(
         let leases = tokio::select! {
             biased;
             _ = stops.drain.wait_for(|now| *now) => return attempts,
-            leases = pool.reserve(if expects_work { options.slots as usize } else { 1 }) => leases,
+            leases = reserve(&context, &pool, if expects_work { options.slots as usize } else { 1 }) => leases,
         };
         let wait = if expects_work { 0 } else { jittered(options.long_poll_milliseconds) };
         let sent_at = context.clock.now();
@@ -97,6 +97,7 @@ pub async fn run(
             }
             Err(error) => {
                 drop(leases);
+                context.instruments.poll_failed();
                 report(&context, &error, failures);
                 let delay = RETRY.delay(failures, 0.5 + fastrand::f64() / 2.0);
                 failures = failures.saturating_add(1);
@@ -107,6 +108,12 @@ pub async fn run(
             }
         }
     }
+}
+
+/// Slots for tasks that may be taken: none while what they leave behind finds no room.
+async fn reserve(context: &Context, pool: &Pool, wanted: usize) -> Vec<SlotLease> {
+    context.disk.has_space().await;
+    pool.reserve(wanted).await
 }
 
 /// Each task with a slot; none for what a server sends beyond what was asked for.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::executor::launch::{ExecutorProgram, LaunchOptions};
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::export::{self, Export};
+use crate::exported::ExportedSeries;
 use crate::guardian::{Forked, Guardian};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
@@ -25,6 +26,7 @@ use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
 use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
+use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
 
 /// Idle executors get this long to end by themselves.
@@ -111,12 +113,13 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
     )
     .map_err(WorkerError::Log)?;
     let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
-    let open = OpenAttempts::default();
+    let (open, instruments) = (OpenAttempts::default(), Instruments::default());
     let for_lines = (open.clone(), logger.clone());
-    let pool = Pool::start(pool_options(&options, &arenas), guardian, logger.clone(), move |line| {
-        for_lines.0.on_line(&for_lines.1, line);
-    });
-    let worker = Worker { options, conductor_worker_id, logger, arenas, open, pool, signals };
+    let pool =
+        Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
+            for_lines.0.on_line(&for_lines.1, line);
+        });
+    let worker = Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -129,7 +132,7 @@ fn process_count(options: &WorkerOptions) -> u32 {
     }
 }
 
-fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
+fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instruments) -> PoolOptions {
     let processes = process_count(options);
     PoolOptions {
         program: options.program.clone(),
@@ -145,6 +148,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
         slots_per_process: options.slots / processes,
         worker_id_prefix: options.settings.worker_id_prefix.clone(),
         arenas: arenas.clone(),
+        instruments: instruments.clone(),
     }
 }
 
@@ -154,6 +158,7 @@ struct Worker {
     logger: Logger,
     arenas: Arenas,
     open: OpenAttempts,
+    instruments: Instruments,
     pool: Pool,
     signals: Signals,
 }
@@ -186,10 +191,23 @@ impl Worker {
             Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
             Err(error) => return Err(WorkerError::TaskDef(error)),
         }
-        let instruments =
-            self.arenas.instruments(settings, &task, resource_attribute_keys(&self.options), &self.logger)?;
-        let export = Export::start(settings, &self.options.state_directory, &self.arenas, &self.logger)?;
-        Ok(Started { task, warnings, client, instruments, export })
+        let state_directory = &self.options.state_directory;
+        let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
+        let export = self.start_export(&task, &disk)?;
+        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export })
+    }
+
+    fn start_export(&self, task: &TaskDescription, disk: &StateDisk) -> Result<Option<Export>, WorkerError> {
+        let settings = &self.options.settings;
+        let keys = resource_attribute_keys(&self.options);
+        let recording = self.arenas.recording(settings, task, self.options.slots, keys, &self.logger)?;
+        self.instruments.begin(recording);
+        let series = self.arenas.shared_store().map(|store| {
+            let (instruments, disk) = (self.instruments.clone(), disk.clone());
+            ExportedSeries::new(store, task, settings.worker_metrics, instruments, disk)
+        });
+        let directory = &self.options.state_directory;
+        Ok(Export::start(settings, directory, series, &self.arenas, &self.instruments, &self.logger)?)
     }
 
     fn client(&self) -> Result<Client, WorkerError> {
@@ -237,7 +255,8 @@ impl Worker {
             strict_lease: settings.lease_policy == LeasePolicy::Strict,
             clock: Clock::start(),
             open: self.open.clone(),
-            instruments: started.instruments,
+            instruments: self.instruments.clone(),
+            disk: started.disk,
         });
         let export = started.export;
         let housekeeping = spawn_local(keep_house(self.logger.clone()));
@@ -361,7 +380,8 @@ struct Started {
     task: TaskDescription,
     warnings: Vec<Finding>,
     client: Client,
-    instruments: Instruments,
+    disk: StateDisk,
+    _disk_watcher: state_disk::Watcher,
     export: Option<Export>,
 }
 

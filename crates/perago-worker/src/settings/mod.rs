@@ -95,6 +95,8 @@ pub struct Settings {
     pub lakefs: Option<LakeFsSettings>,
     /// The metrics export.
     pub metrics: Option<MetricsSettings>,
+    /// Whether metrics of the worker itself are exported too.
+    pub worker_metrics: bool,
     /// Per-task variables of the Conductor SDK.
     pub overrides: WorkerOverrides,
     /// What is odd but no error.
@@ -187,6 +189,7 @@ impl Settings {
             conductor: errors.keep(conductor::parse(environment), None),
             lakefs: errors.keep(lakefs::parse(environment), None),
             metrics: errors.keep(metrics::parse(environment), None),
+            worker_metrics: errors.keep(metrics::worker_metrics(environment), false),
             overrides: WorkerOverrides::new(environment),
             warnings: warnings(environment),
             workspace_root,
