@@ -49,13 +49,19 @@ def queries() -> list[tuple[str, str]]:
     return found
 
 
-def filled(query: str) -> str:
+def documented_queries(language: str) -> list[str]:
+    """The queries that the page for operators gives, in order."""
+    page = ROOT / "docs" / language / "metrics-in-victoriametrics.md"
+    return re.findall(r"\| `([^`]*__name__[^`]*)` \|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def filled(query: str, task: str) -> str:
     """A query with Grafana's variables as a reader of the dashboard would have them."""
     values = {
         "$__rate_interval": "4m",
         "${metric}": "app.audio_chunks",
         "$gauge": "app.queue_depth",
-        "$task": ".*",
+        "$task": task,
     }
     for name, value in values.items():
         query = query.replace(name, value)

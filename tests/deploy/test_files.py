@@ -72,6 +72,12 @@ def test_every_metric_of_a_worker_is_looked_at() -> None:
     assert {name for name in unseen if not name.startswith("runtime.workspace_io_")} == set()
 
 
+def test_both_languages_of_the_page_give_the_same_queries() -> None:
+    english = files.documented_queries("en")
+    assert english == files.documented_queries("zh-CN")
+    assert len(english) == 6
+
+
 def test_every_rule_is_documented_in_both_languages_and_graded() -> None:
     for rule in files.rules():
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}, rule["alert"]
