@@ -69,8 +69,13 @@ impl StateDisk {
         (Self(receiver), Watcher(watcher.abort_handle()))
     }
 
+    /// Whether there was space at the last look.
+    pub fn has_space(&self) -> bool {
+        self.0.borrow().has_space
+    }
+
     /// Waits until there is space; returns at once while there is.
-    pub async fn has_space(&self) {
+    pub async fn space(&self) {
         let mut known = self.0.clone();
         // The watcher ends with the worker, and with it the reason to wait.
         let _ = known.wait_for(|known| known.has_space).await;
