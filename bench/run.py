@@ -26,6 +26,7 @@ def main() -> int:
         ["stop.py", "--stops", "20", "--kills", "5"],
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
         ["recorder.py"],
+        ["export.py"],
     ]
     for step in steps:
         print(f"## bench/{' '.join(step)}", flush=True)

@@ -1,6 +1,7 @@
 //! One arena of a store: what it adds to the totals.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Error;
@@ -25,9 +26,11 @@ pub(crate) struct Arena {
     places: Vec<Option<Place>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Place {
     total: usize,
+    /// Where the words of that total are.
+    words: Range<usize>,
     kind: Kind,
     has_same_bounds: bool,
 }
@@ -53,6 +56,7 @@ impl Arena {
             });
             self.places.push(place.ok().map(|total| Place {
                 total,
+                words: totals.words(total),
                 kind: series.key.kind(),
                 has_same_bounds: totals.has_bounds(total, &series.bounds),
             }));
@@ -62,11 +66,11 @@ impl Arena {
         let places = &self.places;
         let mut gauges = Vec::new();
         let mut rebucketed: HashMap<usize, HistogramTotal> = HashMap::new();
-        self.reader.cells(|index, cell| match places[index] {
+        self.reader.cells(|index, cell| match &places[index] {
             Some(place) if place.kind == Kind::Gauge => {
                 gauges.push((place.total, index, [cell[0], cell[1], cell[2]]));
             }
-            Some(place) if place.has_same_bounds => totals.at(place.total).histogram.absorb(cell),
+            Some(place) if place.has_same_bounds => totals.absorb(place.words.clone(), cell),
             Some(_) => {
                 rebucketed.entry(index).or_insert_with(|| HistogramTotal::new(cell.len() - 2)).absorb(cell);
             }
@@ -74,14 +78,11 @@ impl Arena {
         })?;
         for (total, index, cell) in gauges {
             let written = self.reader.series()[index].gauge(&cell);
-            totals.at(total).set(written.filter(|(_, time)| *time >= gauges_since));
+            totals.set(total, written.filter(|(_, time)| *time >= gauges_since));
         }
         for (index, histogram) in rebucketed {
-            if let Some(place) = self.places[index] {
-                let total = totals.at(place.total);
-                let bounds = Arc::clone(total.bounds());
-                let own_bounds = &self.reader.series()[index].bounds;
-                total.histogram.merge_rebucketed(&bounds, &histogram, own_bounds);
+            if let Some(place) = &self.places[index] {
+                totals.add_rebucketed(place.total, &histogram, &self.reader.series()[index].bounds);
             }
         }
         Ok(())

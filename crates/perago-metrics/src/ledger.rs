@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use crate::Error;
 use crate::crash;
+use crate::layout::CELL_COUNTS;
 use crate::series::{Kind, SeriesKey};
 use crate::snapshot::HistogramTotal;
 use crate::warning::REASONS;
@@ -56,8 +57,7 @@ impl Ledger {
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
         let mut encoder = Encoder::new(Vec::new(), &self.arenas, self.dropped);
         for entry in &self.entries {
-            let counts = &entry.total.counts;
-            encoder.add(&stored_key(&entry.key), &entry.bounds, entry.total.sum, entry.total.lost(), counts);
+            encoder.add(&stored_key(&entry.key), &entry.bounds, &entry.total.words());
         }
         replace(path, &encoder.finish(), Durability::OverPowerFailures)
     }
@@ -153,21 +153,16 @@ impl<'a> Encoder<'a> {
         head.extend_from_slice(&MAGIC);
         head.extend_from_slice(&VERSION.to_le_bytes());
         head.extend_from_slice(&(arenas.len() as u32).to_le_bytes());
-        arenas.iter().for_each(|arena| head.extend_from_slice(arena));
+        head.extend_from_slice(arenas.as_flattened());
         head.extend_from_slice(&(REASONS as u32).to_le_bytes());
-        dropped.iter().for_each(|count: &u64| head.extend_from_slice(&count.to_le_bytes()));
+        for count in dropped {
+            head.extend_from_slice(&count.to_le_bytes());
+        }
         Self { head, series: buffer, number: 0, bounds: Vec::new(), places: HashMap::new() }
     }
 
-    /// Adds a series.
-    pub(crate) fn add(
-        &mut self,
-        stored_key: &[u8],
-        bounds: &'a Arc<[f64]>,
-        sum: f64,
-        lost: f64,
-        counts: &[u64],
-    ) {
+    /// Adds a series with its total in words laid out as a cell.
+    pub(crate) fn add(&mut self, stored_key: &[u8], bounds: &'a Arc<[f64]>, words: &[u64]) {
         let place = *self.places.entry(bounds.as_ptr()).or_insert_with(|| {
             self.bounds.push(bounds);
             self.bounds.len() as u32 - 1
@@ -175,9 +170,11 @@ impl<'a> Encoder<'a> {
         let out = &mut self.series;
         out.extend_from_slice(stored_key);
         out.extend_from_slice(&place.to_le_bytes());
-        out.extend_from_slice(&sum.to_le_bytes());
-        out.extend_from_slice(&lost.to_le_bytes());
-        counts.iter().for_each(|count| out.extend_from_slice(&count.to_le_bytes()));
+        let start = out.len();
+        out.resize(start + words.len() * 8, 0);
+        for (bytes, word) in out[start..].as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
         self.number += 1;
     }
 
@@ -187,7 +184,9 @@ impl<'a> Encoder<'a> {
         head.extend_from_slice(&(self.bounds.len() as u32).to_le_bytes());
         for bounds in self.bounds {
             head.extend_from_slice(&(bounds.len() as u32).to_le_bytes());
-            bounds.iter().for_each(|bound| head.extend_from_slice(&bound.to_le_bytes()));
+            for bound in bounds.iter() {
+                head.extend_from_slice(&bound.to_le_bytes());
+            }
         }
         head.extend_from_slice(&self.number.to_le_bytes());
         let mut hasher = crc32fast::Hasher::new();
@@ -234,10 +233,9 @@ impl Decoder<'_> {
                 Err(error) => return Some(Err(error)),
             };
             let bounds = Arc::clone(lists.get(self.number()? as usize)?);
-            let (sum, lost) = (self.real()?, self.real()?);
-            let counts: Option<Vec<u64>> =
-                (0..=bounds.len()).map(|_| Some(u64::from_le_bytes(self.take()?))).collect();
-            ledger.add(&key, &bounds, &HistogramTotal::of(counts?, sum, lost));
+            let words: Option<Vec<u64>> =
+                (0..=CELL_COUNTS + bounds.len()).map(|_| Some(u64::from_le_bytes(self.take()?))).collect();
+            ledger.add(&key, &bounds, &HistogramTotal::of_words(&words?));
         }
         Some(Ok(ledger))
     }
@@ -267,8 +265,10 @@ mod tests {
         let (narrow, wide): (Arc<[f64]>, Arc<[f64]>) = (Arc::new([1.0]), Arc::new([1.0, 2.0, 4.0]));
         for (name, bounds) in [("app.a", &narrow), ("app.b", &wide), ("app.c", &narrow)] {
             let key = SeriesKey::new(Kind::Histogram, name, vec![("task_name".into(), "t".into())]);
-            let counts = (0..=bounds.len() as u64).collect();
-            ledger.add(&Arc::new(key), bounds, &HistogramTotal::of(counts, 2.5, 1e-17));
+            let counts = 0..=bounds.len() as u64;
+            let words: Vec<u64> =
+                [2.5_f64.to_bits(), 1e-17_f64.to_bits()].into_iter().chain(counts).collect();
+            ledger.add(&Arc::new(key), bounds, &HistogramTotal::of_words(&words));
         }
         ledger
     }

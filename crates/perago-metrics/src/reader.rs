@@ -13,6 +13,9 @@ use crate::layout::{
 use crate::series::{Kind, SeriesKey};
 use crate::warning::REASONS;
 
+/// How much of a shard is read at once: what a processor's second cache holds beside the totals.
+const CHUNK_WORDS: usize = 16 * 1024;
+
 /// A series as an arena's directory names it.
 #[derive(Debug)]
 pub(crate) struct KnownSeries {
@@ -28,6 +31,8 @@ pub(crate) struct KnownSeries {
 pub struct ArenaReader {
     file: ArenaFile,
     series: Vec<KnownSeries>,
+    /// The places of the series in the order of their cells.
+    by_cell: Vec<usize>,
     /// For each place in the index whether it has been read, or reported as damaged.
     seen: Vec<bool>,
     words: Vec<u64>,
@@ -37,7 +42,7 @@ impl ArenaReader {
     /// A reader of `file`.
     pub fn new(file: ArenaFile) -> Self {
         let seen = vec![false; file.options().series as usize];
-        Self { file, series: Vec::new(), seen, words: Vec::new() }
+        Self { file, series: Vec::new(), by_cell: Vec::new(), seen, words: Vec::new() }
     }
 
     /// The file that it reads.
@@ -82,31 +87,56 @@ impl ArenaReader {
                 _ => damaged += 1,
             }
         }
+        self.by_cell = (0..self.series.len()).collect();
+        self.by_cell.sort_by_key(|place| self.series[*place].cell);
         Ok(damaged)
     }
 
     /// Calls `visit` with each series' place in [`Self::series`] and each of its cells that was ever written.
     pub(crate) fn cells(&mut self, mut visit: impl FnMut(usize, &[u64])) -> Result<(), Error> {
         let header = *self.file.header();
-        let end = self.series.iter().map(|series| series.cell + series.words).max().unwrap_or(0);
+        let mut words = std::mem::take(&mut self.words);
+        let mut read = Ok(());
         for shard in 0..=header.options.shards {
-            let mut own = [0; SHARD_WORDS];
-            self.read_words(&mut own, header.shard(shard))?;
-            if own[SHARD_USED] == 0 {
-                continue;
+            read = self.shard_cells(header.shard(shard), &mut words, &mut visit);
+            if read.is_err() {
+                break;
             }
-            let mut words = std::mem::take(&mut self.words);
-            words.resize(SHARD_WORDS + end, 0);
-            let read = self.read_words(&mut words, header.shard(shard));
-            if read.is_ok() {
-                finish(&mut words);
-                for (place, series) in self.series.iter().enumerate() {
-                    let start = SHARD_WORDS + series.cell;
-                    visit(place, &words[start..start + series.words]);
-                }
+        }
+        self.words = words;
+        read
+    }
+
+    /// Visits the cells of the shard at `offset`, some at a time, so that a copy is still in the processor's cache when
+    /// it is added up.
+    fn shard_cells(
+        &self,
+        offset: u64,
+        words: &mut Vec<u64>,
+        visit: &mut impl FnMut(usize, &[u64]),
+    ) -> Result<(), Error> {
+        let mut own = [0; SHARD_WORDS];
+        self.read_words(&mut own, offset)?;
+        if own[SHARD_USED] == 0 {
+            return Ok(());
+        }
+        let mut places = &self.by_cell[..];
+        while let Some(first) = places.first() {
+            let start = self.series[*first].cell;
+            let fits = |place: &usize| {
+                let series = &self.series[*place];
+                series.cell + series.words <= start + CHUNK_WORDS.max(self.series[*first].words)
+            };
+            let (chunk, rest) = places.split_at(places.iter().take_while(|place| fits(place)).count());
+            places = rest;
+            let end = chunk.last().map_or(start, |last| self.series[*last].cell + self.series[*last].words);
+            words.resize(end - start, 0);
+            self.read_words(words, offset + ((SHARD_WORDS + start) * 8) as u64)?;
+            finish(&own, start, words);
+            for place in chunk {
+                let series = &self.series[*place];
+                visit(*place, &words[series.cell - start..][..series.words]);
             }
-            self.words = words;
-            read?;
         }
         Ok(())
     }
@@ -135,16 +165,16 @@ impl ArenaReader {
     }
 }
 
-/// Finishes, in a copy of a shard, the sample that its owner had begun.
-fn finish(words: &mut [u64]) {
-    let (cell, index) = ((words[REDO_TARGET] >> 32) as usize, (words[REDO_TARGET] & 0xffff_ffff) as usize);
-    let base = SHARD_WORDS + cell;
-    if words[REDO_ARMED] == 1
-        && words.get(base + CELL_COUNTS + index).is_some_and(|count| count + 1 == words[REDO_COUNT])
+/// Finishes, in a copy of the cells from `start` on, the sample that the shard's owner had begun.
+fn finish(own: &[u64; SHARD_WORDS], start: usize, words: &mut [u64]) {
+    let (cell, index) = ((own[REDO_TARGET] >> 32) as usize, (own[REDO_TARGET] & 0xffff_ffff) as usize);
+    if let Some(base) = cell.checked_sub(start)
+        && own[REDO_ARMED] == 1
+        && words.get(base + CELL_COUNTS + index).is_some_and(|count| count.wrapping_add(1) == own[REDO_COUNT])
     {
-        words[base + CELL_FIRST] = words[REDO_FIRST];
-        words[base + CELL_SECOND] = words[REDO_SECOND];
-        words[base + CELL_COUNTS + index] = words[REDO_COUNT];
+        words[base + CELL_FIRST] = own[REDO_FIRST];
+        words[base + CELL_SECOND] = own[REDO_SECOND];
+        words[base + CELL_COUNTS + index] = own[REDO_COUNT];
     }
 }
 

@@ -23,15 +23,6 @@ impl HistogramTotal {
         Self { counts: vec![0; buckets], sum: 0.0, lost: 0.0 }
     }
 
-    /// A total of `counts` and a sum with what rounding took from it.
-    pub(crate) fn of(counts: Vec<u64>, sum: f64, lost: f64) -> Self {
-        Self { counts, sum, lost }
-    }
-
-    pub(crate) fn lost(&self) -> f64 {
-        self.lost
-    }
-
     /// The number of values.
     pub fn count(&self) -> u64 {
         // A damaged cell may hold any number.
@@ -64,24 +55,25 @@ impl HistogramTotal {
 
     /// Adds a cell of the same buckets.
     pub(crate) fn absorb(&mut self, cell: &[u64]) {
-        for (own, other) in self.counts.iter_mut().zip(&cell[CELL_COUNTS..]) {
-            *own = own.wrapping_add(*other);
-        }
-        let (sum, lost) = (f64::from_bits(cell[CELL_FIRST]), f64::from_bits(cell[CELL_SECOND]));
-        // What no recorder writes is damage, and must not spoil the sums of other threads.
-        if sum >= 0.0 && (sum + lost).is_finite() {
-            self.add_sum(sum, lost);
-        }
+        let mut words = self.words();
+        absorb(&mut words, cell);
+        *self = Self::of_words(&words);
+    }
+
+    /// The total that words laid out as a cell hold.
+    pub(crate) fn of_words(words: &[u64]) -> Self {
+        let (sum, lost) = (f64::from_bits(words[CELL_FIRST]), f64::from_bits(words[CELL_SECOND]));
+        Self { counts: words[CELL_COUNTS..].to_vec(), sum, lost }
+    }
+
+    /// This total in words laid out as a cell.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        [self.sum.to_bits(), self.lost.to_bits()].into_iter().chain(self.counts.iter().copied()).collect()
     }
 
     fn add_sum(&mut self, sum: f64, lost: f64) {
         (self.sum, self.lost) = add_compensated(self.sum, self.lost, sum);
         self.lost += lost;
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.counts.fill(0);
-        (self.sum, self.lost) = (0.0, 0.0);
     }
 
     /// What is missing here of `expected`, which has the same buckets. None if nothing is, but for rounding.
@@ -92,6 +84,22 @@ impl HistogramTotal {
         let sum = expected.exact_sum() - self.exact_sum();
         let is_rounding = counts.iter().all(|count| *count == 0) && sum <= expected.exact_sum() * 1e-9;
         (!is_rounding).then(|| Self { counts, sum: sum.max(0.0), lost: 0.0 })
+    }
+}
+
+/// Adds a cell to words that are laid out alike.
+#[inline]
+pub(crate) fn absorb(words: &mut [u64], cell: &[u64]) {
+    for (own, other) in words[CELL_COUNTS..].iter_mut().zip(&cell[CELL_COUNTS..]) {
+        *own = own.wrapping_add(*other);
+    }
+    let [sum, lost] = [CELL_FIRST, CELL_SECOND].map(|word| f64::from_bits(cell[word]));
+    // What no recorder writes is damage, and must not spoil the sums of other threads.
+    if sum >= 0.0 && (sum + lost).is_finite() {
+        let [own_sum, own_lost] = [CELL_FIRST, CELL_SECOND].map(|word| f64::from_bits(words[word]));
+        let (own_sum, own_lost) = add_compensated(own_sum, own_lost, sum);
+        words[CELL_FIRST] = own_sum.to_bits();
+        words[CELL_SECOND] = (own_lost + lost).to_bits();
     }
 }
 

@@ -89,9 +89,12 @@ impl Writer {
 
     /// A packed list of values of 64 bits.
     pub(crate) fn packed(&mut self, field: u32, values: impl ExactSizeIterator<Item = u64>) {
-        self.begin(field, values.len() * 8);
-        for value in values {
-            self.bytes.extend_from_slice(&value.to_le_bytes());
+        let length = values.len() * 8;
+        self.begin(field, length);
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        for (bytes, value) in self.bytes[start..].as_chunks_mut().0.iter_mut().zip(values) {
+            *bytes = value.to_le_bytes();
         }
     }
 

@@ -66,7 +66,7 @@ fn gauges(snapshot: &Snapshot) -> usize {
 fn arena_files(directory: &Path) -> Vec<String> {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| name.ends_with(".arena"));
+    names.retain(|name| name.ends_with(EXTENSION));
     names.sort();
     names
 }
@@ -258,6 +258,10 @@ fn label_sets_beyond_the_cap_are_reported_once_a_minute() {
     };
     assert_eq!((&**metric_name, &**label_key), ("app.calls", "user"));
     assert_eq!((*samples, *other_metrics, *limit), (47, 1, 3));
+    store.overflow_reported = Instant::now().checked_sub(OVERFLOW_PERIOD);
+    store.snapshot();
+    let events = store.take_events();
+    assert!(matches!(&events[..], [StoreEvent::Overflow { samples: 100, .. }]), "a minute later: {events:?}");
     store = open(directory.path(), &options());
     store.snapshot();
     assert!(store.take_events().is_empty(), "nothing went there since");
