@@ -36,6 +36,18 @@ def test_what_is_configured_is_said_without_its_values(line: CommandLine) -> Non
     assert ran.stdout == "ok: demo.good\n" + summary
 
 
+def test_a_metrics_endpoint_that_is_no_url_is_an_error_that_does_not_repeat_it(line: CommandLine) -> None:
+    line.write("good.py", GOOD)
+    endpoint = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "user:never-shown@receiver:8428"}
+    for command in ("check", "start"):
+        ran = line.run(command, "good", **endpoint)
+        assert ran.code == 1
+        assert (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT must be the http:// or https:// URL of a receiver"
+            in ran.stderr
+        )
+
+
 @pytest.mark.parametrize(
     ("module", "text", "stderr"),
     [

@@ -8,6 +8,8 @@ import urllib.parse
 from collections import Counter
 from typing import Any
 
+from .waiting import until
+
 
 class MetricStore:
     """Queries below one base URL."""
@@ -56,3 +58,17 @@ def selector(name: str | None, labels: dict[str, str]) -> str:
     """Return the PromQL selector of a metric, or of all, with these labels."""
     wanted = labels if name is None else {"__name__": name, **labels}
     return "{" + ",".join(f"{key}={json.dumps(value)}" for key, value in wanted.items()) + "}"
+
+
+def value_is(store: MetricStore, expected: float | None, name: str, **labels: str) -> None:
+    """Wait until the series of a metric add up to a value; None waits until there is none."""
+    seen: list[float | None] = [None]
+
+    def look() -> bool:
+        seen[0] = store.value(name, **labels)
+        return seen[0] == expected
+
+    try:
+        until(look, name)
+    except AssertionError:
+        raise AssertionError(f"{name}{labels} is {seen[0]}, not {expected}") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from support.conductor import Conductor
-from support.metrics import MetricStore
+from support.metrics import MetricStore, value_is
 from support.waiting import until
 from support.worker import Worker
 
@@ -54,19 +55,17 @@ def test_a_switch_turned_off_later_hides_its_totals_and_loses_none(
     """Totals of a switched-off metric stay in their file and go on when it is switched on again."""
     conductor.define(task_name)
     attempts = "runtime.task_attempt_duration_seconds_count"
-    pushed = []
-    for attempts_on in (True, False, True):
+    times = []
+    for run, attempts_on in enumerate((True, False, True), 1):
         variables = {**settings, "SUITE_SWITCHES": json.dumps({"attempts": attempts_on})}
-        before = store.exported(attempts, task_name=task_name)
+        times.append(time.time() * 1000)
         with Worker(tmp_path, conductor.url, task_name, module="switched", **variables) as worker:
             assert conductor.wait(conductor.start(task_name, {}))["status"] == "COMPLETED"
             assert worker.stop() == 0
-        if not attempts_on:
-            assert store.exported(attempts, task_name=task_name) == before
-        else:
-            pushed.append(store.value(attempts, task_name=task_name))
-    assert pushed == [1, 2]
-    assert store.value("app.items_count", task_name=task_name) == 3
+        value_is(store, run, "app.items_count", task_name=task_name)
+    value_is(store, 2, attempts, task_name=task_name)
+    (series,) = store.exported(attempts, task_name=task_name)
+    assert not [pushed for pushed in series["timestamps"] if times[1] <= pushed < times[2]]
 
 
 def test_busy_slots_and_attempts_are_right_after_deaths_of_executor_and_supervisor(
@@ -77,45 +76,38 @@ def test_busy_slots_and_attempts_are_right_after_deaths_of_executor_and_supervis
     task_name: str,
     folder: Path,
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=2, retryCount=3)
+    conductor.define(task_name)
     attempts = "runtime.task_attempt_duration_seconds_count"
+    task = {"task_name": task_name}
 
-    def busy_is(expected: float | None) -> None:
-        seen: list[float | None] = []
-
-        def look() -> bool:
-            seen[:] = [store.value("runtime.busy_slots", task_name=task_name)]
-            return seen[0] == expected
-
-        until(look, f"{expected} busy slots; there are {seen}")
-
-    def measured(expected: float) -> None:
-        until(lambda: store.value(attempts, task_name=task_name) == expected, f"{expected} attempts")
+    def start_body() -> str:
+        (folder / "started").unlink(missing_ok=True)
+        run = conductor.start(task_name, {"folder": str(folder)})
+        until(lambda: (folder / "started").exists(), "the body's start")
+        return run
 
     with Worker(tmp_path, conductor.url, task_name, "-j", "2", module="switched", **settings) as worker:
-        busy_is(0)
-        conductor.start(task_name, {"folder": str(folder)})
-        until(lambda: (folder / "started").exists(), "the body's start")
-        busy_is(1)
+        value_is(store, 0, "runtime.busy_slots", **task)
+        run = start_body()
+        value_is(store, 1, "runtime.busy_slots", **task)
         # The body's executor dies: the slot is free again, and the attempt has lasted until then.
         for executor in worker.executors():
             os.kill(executor.pid, signal.SIGKILL)
-        measured(1)
-        (folder / "started").unlink(missing_ok=True)
-        until(lambda: (folder / "started").exists(), "the retry's start")
-        busy_is(1)
+        assert conductor.wait_task(run)["status"] == "FAILED"
+        value_is(store, 1, attempts, **task)
+        value_is(store, 0, "runtime.busy_slots", **task)
         # The supervisor dies with everything below it, and nobody ends its gauge.
+        start_body()
+        value_is(store, 1, "runtime.busy_slots", **task)
         worker.signal(signal.SIGKILL)
         worker.wait()
-        busy_is(1)
-    (folder / "go").touch()
     with Worker(tmp_path, conductor.url, task_name, "-j", "2", module="switched", **settings) as worker:
-        # The attempt of the dead supervisor times out; its retry ends, and only then is every slot free.
-        until(lambda: (store.value(attempts, task_name=task_name) or 0) >= 2, "the last attempt")
-        busy_is(0)
-        assert len(store.query("runtime.busy_slots", task_name=task_name)) == 1
+        value_is(store, 0, "runtime.busy_slots", **task)
+        assert conductor.wait(conductor.start(task_name, {}))["status"] == "COMPLETED"
+        value_is(store, 2, attempts, **task)
+        assert len(store.query("runtime.busy_slots", **task)) == 1
         assert worker.stop() == 0
-    busy_is(None)
+    value_is(store, None, "runtime.busy_slots", **task)
 
 
 def test_an_attempt_that_is_given_up_is_measured_too(
@@ -132,9 +124,9 @@ def test_an_attempt_that_is_given_up_is_measured_too(
         run = conductor.start(task_name, {"folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         assert worker.stop() == 4
-    assert store.value("runtime.task_attempt_duration_seconds_count", task_name=task_name) == 1
+    value_is(store, 1, "runtime.task_attempt_duration_seconds_count", task_name=task_name)
     assert (store.value("runtime.task_attempt_duration_seconds_sum", task_name=task_name) or 0) >= 1
-    assert not store.query("runtime.busy_slots", task_name=task_name)
+    value_is(store, None, "runtime.busy_slots", task_name=task_name)
     conductor.terminate(run)
 
 
@@ -154,9 +146,11 @@ def test_two_workers_of_one_instance_id_have_series_of_their_own(
         assert sum(done) == runs
         assert min(done) > 0, f"one worker did everything: {done}"
         assert [first.stop(), second.stop()] == [0, 0]
+    value_is(store, 3 * runs, "app.items_count", task_name=task_name)
     series = store.query("app.items_count", task_name=task_name)
     assert sorted(one["value"] for one in series) == sorted(3 * count for count in done)
     assert len({one["labels"]["service.instance.id"] for one in series}) == 2
-    assert store.value("app.items_sum", task_name=task_name) == 2 * 3 * runs
+    value_is(store, 2 * 3 * runs, "app.items_sum", task_name=task_name)
+    value_is(store, runs, "runtime.task_attempt_duration_seconds_count", task_name=task_name)
     attempts = store.query("runtime.task_attempt_duration_seconds_count", task_name=task_name)
     assert sorted(one["value"] for one in attempts) == sorted(done)

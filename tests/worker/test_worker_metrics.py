@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,15 @@ import pytest
 from services.processes import start_victoria_metrics, victoria_metrics_health
 from support.command import CommandLine
 from support.conductor import Conductor
-from support.metrics import MetricStore
-from support.proxy import Answer, Exchange, Proxy
+from support.metrics import MetricStore, value_is
+from support.proxy import Answer, Drop, Exchange, Proxy
 from support.waiting import until
 from support.worker import MODULES, Worker
 
 MOST_SERIES = 60
+POLL_SECONDS = 1.0
+# What scheduling may add on a machine that does something else too.
+SLACK_SECONDS = 1.0
 ALWAYS = {
     "perago.attempts_total",
     "perago.build_info",
@@ -42,13 +47,6 @@ def worker_settings(settings: dict[str, str]) -> dict[str, str]:
 def worker_names(store: MetricStore, task_name: str) -> dict[str, int]:
     names = store.names(task_name=task_name)
     return {name: count for name, count in names.items() if name.startswith("perago.")}
-
-
-def value_is(store: MetricStore, expected: float, name: str, **labels: str) -> None:
-    def look() -> bool:
-        return store.value(name, **labels) == expected
-
-    until(look, f"{name}{labels} = {expected}; it is {store.value(name, **labels)}")
 
 
 def test_a_task_without_metrics_has_them_and_they_are_few(
@@ -94,7 +92,8 @@ def test_a_task_without_metrics_has_them_and_they_are_few(
         value_is(store, 3, "perago.attempts_total", outcome="completed", **task)
         value_is(store, 1, "perago.executor_restarts_total", cause="killed", **task)
         assert worker.stop() == 0
-    assert not store.query("perago.slots", **task), "gauges end with the worker"
+    # Gauges end with the worker.
+    value_is(store, None, "perago.slots", **task)
 
 
 def test_the_series_of_a_task_are_the_same_with_and_without_them(
@@ -216,6 +215,45 @@ def test_a_series_that_the_receiver_refuses_holds_up_no_other(
         assert rejected["labels"] == f'task_name="{task_name}"'
         assert worker.stop() == 0
     assert not store.query("app.items_count", task_name=task_name)
+
+
+@pytest.mark.parametrize("deadline", [None, "1s"])
+def test_a_receiver_that_hangs_holds_a_stop_no_longer_than_allowed(
+    conductor: Conductor,
+    receiver: Proxy,
+    settings: dict[str, str],
+    tmp_path: Path,
+    task_name: str,
+    folder: Path,
+    deadline: str | None,
+) -> None:
+    conductor.define(task_name, retryCount=3)
+    endpoint = f"{receiver.url}/opentelemetry/v1/metrics"
+    variables = {**settings, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": endpoint}
+    if deadline is not None:
+        variables["PERAGO_SHUTDOWN_FORCE_KILL_AFTER"] = deadline
+    hangs = threading.Event()
+
+    def hang(_: Exchange) -> Answer | None:
+        hangs.wait(60)
+        raise Drop
+
+    receiver.before = hang
+    try:
+        with Worker(tmp_path, conductor.url, task_name, module="switched", **variables) as worker:
+            run = conductor.start(task_name, {} if deadline is None else {"folder": str(folder)})
+            if deadline is None:
+                assert conductor.wait(run)["status"] == "COMPLETED"
+            else:
+                until(lambda: (folder / "started").exists(), "the body's start")
+            told = worker.signal()
+            assert worker.wait() == (0 if deadline is None else 4)
+            took = time.monotonic() - told
+            # The poll in flight and the flush, or the deadline and what it leaves to the flush.
+            assert took <= (POLL_SECONDS + 2 if deadline is None else 1 + 0.5) + SLACK_SECONDS
+            assert worker.records("metrics_last_push_failed")
+    finally:
+        hangs.set()
 
 
 def test_without_an_endpoint_start_says_what_is_missing(

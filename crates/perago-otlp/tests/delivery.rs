@@ -88,7 +88,7 @@ async fn many_refused_series_are_found_in_bounded_steps_over_several_pushes() {
                 ExportEvent::SeriesRefused { metric_name, .. } => assert!(found.insert(metric_name)),
                 ExportEvent::Failed { .. } => assert!(result.is_err()),
                 ExportEvent::Recovered { .. } => assert!(result.is_ok()),
-                other => panic!("{other:?}"),
+                partial @ ExportEvent::PartialSuccess { .. } => panic!("{partial:?}"),
             }
         }
         if result.is_ok() {

@@ -205,7 +205,7 @@ mod tests {
     fn whatever_happens_a_worker_has_few_series_of_its_own() {
         let bench = bench(true);
         for code in FailureCode::ALL.iter().map(|code| code.code()).chain(["made_up", "another"]) {
-            bench.instruments.attempt_closed(AttemptOutcome::Failed(code.to_owned()));
+            bench.instruments.attempt_closed(&AttemptOutcome::Failed(code.to_owned()));
         }
         for outcome in [
             AttemptOutcome::Completed,
@@ -214,7 +214,7 @@ mod tests {
             AttemptOutcome::Undelivered,
             AttemptOutcome::Released,
         ] {
-            bench.instruments.attempt_closed(outcome);
+            bench.instruments.attempt_closed(&outcome);
         }
         for cause in RestartCause::ALL {
             bench.instruments.executor_restarted(cause);

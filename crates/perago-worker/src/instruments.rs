@@ -64,7 +64,7 @@ impl Instruments {
     }
 
     /// An attempt is closed with this outcome.
-    pub fn attempt_closed(&self, outcome: AttemptOutcome) {
+    pub fn attempt_closed(&self, outcome: &AttemptOutcome) {
         self.with_worker(|worker| worker.attempt_closed(outcome));
     }
 

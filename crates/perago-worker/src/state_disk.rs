@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
@@ -97,18 +97,19 @@ async fn look_and_tell(directory: &Path, sender: &watch::Sender<Known>, logger: 
     let directory = directory.to_owned();
     let shown = directory.display().to_string();
     // A slow disk must not hold the supervisor's only thread.
-    let Ok(look) = spawn_blocking(move || look(directory)).await else { return };
-    let had_space = sender.borrow().has_space;
-    let has_space = look.has_space(had_space);
-    if had_space && !has_space {
-        let message = "the disk of the state directory is full; no task is polled until there is space";
+    let Ok(look) = spawn_blocking(move || look(&directory)).await else { return };
+    let before = sender.borrow().has_space;
+    let has_space = look.has_space(before);
+    if before && !has_space {
+        let message =
+            "the disk of the state directory is full or cannot be written; no task is polled until it can";
         logger.write(
             Record::new(Level::Error, "state_disk_full", message)
                 .with("path", shown)
                 .with_some("free_bytes", look.free_bytes)
                 .with_some("reason", look.refusal.as_ref().map(io::Error::to_string)),
         );
-    } else if !had_space && has_space {
+    } else if !before && has_space {
         let message = "the disk of the state directory has space again; polling goes on";
         logger.write(
             Record::new(Level::Info, "state_disk_recovered", message)
@@ -126,10 +127,12 @@ impl Look {
     }
 }
 
-fn look(directory: PathBuf) -> Look {
-    let free_bytes = statvfs(&directory)
+fn look(directory: &Path) -> Look {
+    let free_bytes = statvfs(directory)
         .ok()
-        .map(|disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+        // A file system without a size, such as some in user space, does not say what is left.
+        .filter(|disk| disk.blocks() > 0)
+        .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
     let probe = directory.join(PROBE_FILE);
     let refusal = allocate(&probe).err();
     // Left behind it costs 64 KiB, and the next look removes it.
@@ -173,10 +176,10 @@ mod tests {
     #[test]
     fn a_look_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let seen = look(directory.path().to_owned());
+        let seen = look(directory.path());
         assert!(seen.refusal.is_none() && seen.free_bytes.is_some_and(|bytes| bytes > 0), "{seen:?}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        let absent = look(directory.path().join("absent"));
+        let absent = look(&directory.path().join("absent"));
         assert!(absent.refusal.is_some() && absent.free_bytes.is_none());
     }
 }

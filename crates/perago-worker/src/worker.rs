@@ -9,6 +9,7 @@ use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::Instant;
 
 use crate::attempt::drive::Context;
 use crate::clock::Clock;
@@ -35,8 +36,11 @@ const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
 /// After the last body, results that the server does not take are tried for this long when no deadline is set.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Bounds the last export of metrics when no deadline is set.
+/// Bounds the last export of metrics, inside the deadline if one is set.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// When bodies have used the whole deadline up, their last values still get this long.
+const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 
@@ -275,6 +279,7 @@ impl Worker {
         drain.send_replace(true);
         self.pool.stop();
         let deadline = settings.shutdown_force_kill_after;
+        let told_at = Instant::now();
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
             Some(limit) => match tokio::time::timeout(limit, self.drain(poller, &abandon)).await {
@@ -284,9 +289,8 @@ impl Worker {
         };
         housekeeping.abort();
         if let Some(export) = export {
-            export
-                .shutdown(deadline.map_or(FLUSH_WITHIN, |limit| limit.min(FLUSH_WITHIN)), &self.logger)
-                .await;
+            let left = deadline.map_or(FLUSH_WITHIN, |limit| limit.saturating_sub(told_at.elapsed()));
+            export.shutdown(left.clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN), &self.logger).await;
         }
         self.logger.event(Level::Info, "worker_stopped", "worker stopped");
         stopped

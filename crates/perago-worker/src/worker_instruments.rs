@@ -107,8 +107,8 @@ impl WorkerInstruments {
     }
 
     /// An attempt is closed with this outcome.
-    pub fn attempt_closed(&self, outcome: AttemptOutcome) {
-        self.attempts(&outcome).add(1.0);
+    pub fn attempt_closed(&self, outcome: &AttemptOutcome) {
+        self.attempts(outcome).add(1.0);
     }
 
     /// The outcome of attempt `number` is known and not yet with the server.

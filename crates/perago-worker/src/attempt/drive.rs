@@ -256,7 +256,7 @@ impl Attempt {
                 if !self.is_measured {
                     self.measure();
                 }
-                self.context.instruments.attempt_closed(outcome(closing, self.finished.as_deref()));
+                self.context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
                 self.log_closing(closing);
             }
         }
