@@ -130,13 +130,13 @@ fn recording() {
     let handle = &slots[0][0];
     let (alone, longest_alone) = samples(handle);
     let is_over = AtomicBool::new(false);
-    let mut exported = 0;
+    let mut exports = 0;
     let (beside, longest_beside) = std::thread::scope(|scope| {
         let exporter = scope.spawn(|| {
             let resource = resource();
             while !is_over.load(Ordering::Relaxed) {
                 black_box(encode(&store.snapshot(), [], &resource));
-                exported += 1;
+                exports += 1;
             }
         });
         let measured = samples(handle);
@@ -145,7 +145,7 @@ fn recording() {
         measured
     });
     report("a sample, no export", "ns", alone);
-    report(&format!("a sample, beside {exported} exports on end"), "ns", beside);
+    report(&format!("a sample, beside {exports} exports on end"), "ns", beside);
     println!(
         "longest batch of {BATCH}: {longest_alone:.2} ms without, {longest_beside:.2} ms beside exports"
     );
