@@ -25,7 +25,7 @@ def main() -> int:
         ["idle.py", "--seconds", "60", *peer],
         ["stop.py", "--stops", "20", "--kills", "5"],
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
-        ["recorder.py"],
+        ["recorder.py", *peer],
         ["export.py"],
     ]
     for step in steps:

@@ -7,11 +7,13 @@ one assignment after the other (or several at once in thread mode) until the sup
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perago._native import Channel
 
@@ -68,17 +70,45 @@ def _describe_only(channel: Channel) -> None:
 
 
 def _let_the_supervisor_decide() -> None:
-    """Ignore the signals that stop a worker, but not in the programs that a body starts.
+    """Ignore the signals that stop a worker, but not in the processes that a body starts.
 
     A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A
-    Python handler, unlike SIG_IGN, is not inherited by a program that the body executes.
+    Python handler, unlike SIG_IGN, is not inherited by a program that the body executes. A forked child
+    gets the usual handlers back: a pool of processes ends its children by SIGTERM and waits for their end.
     """
 
     def ignore(signal_number: int, frame: FrameType | None) -> None:
         del signal_number, frame
 
-    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signal_number, ignore)
+    usual = {
+        signal_number: signal.signal(signal_number, ignore)
+        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    # The process that starts executors blocks signals; programs that a body starts would inherit that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _restore_in_forked_children(usual, ignore)
+
+
+def _restore_in_forked_children(usual: dict[signal.Signals, Any], ours: Any) -> None:
+    """Give a forked child the handlers in ``usual`` in place of ``ours``.
+
+    Signals wait from the fork until that is done: one that came in between would be ignored.
+    """
+    mask = threading.local()
+
+    def before() -> None:
+        mask.usual = signal.pthread_sigmask(signal.SIG_BLOCK, usual)
+
+    def in_parent() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.usual)
+
+    def in_child() -> None:
+        for signal_number, handler in usual.items():
+            if signal.getsignal(signal_number) is ours:
+                signal.signal(signal_number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.usual)
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
 def _open_recorder(

@@ -1,4 +1,4 @@
-"""Timers, native and of the testing kit: nested, shared by threads and tasks, around any function."""
+"""Timers, native and of the testing kit: nested, shared, around functions of all kinds."""
 
 from __future__ import annotations
 

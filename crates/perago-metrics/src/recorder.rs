@@ -176,27 +176,16 @@ impl Recorder {
     /// Records into a histogram that was found before.
     #[inline]
     pub fn add(&self, series: &Series, value: f64) {
-        // Not contained: NaN too.
-        if (0.0..f64::INFINITY).contains(&value) {
-            let bucket = series.ladder.bucket(value);
-            if !self.shards.with(|shard| shard.add(series.cell as usize, bucket, value)) {
-                self.drop_sample(series, Reason::ShardBusy);
-            }
-        } else {
-            self.reject(series, value);
+        if !self.add_at_once(series, value) {
+            self.add_slowly(series, value);
         }
     }
 
     /// Sets a gauge that was found before.
     #[inline]
     pub fn set(&self, series: &Series, value: f64) {
-        if value.is_finite() {
-            let time = clock::monotonic_nanos();
-            if !self.shards.with(|shard| shard.set(series.cell as usize, value, time)) {
-                self.drop_sample(series, Reason::ShardBusy);
-            }
-        } else {
-            self.reject(series, value);
+        if !self.set_at_once(series, value) {
+            self.set_slowly(series, value);
         }
     }
 
@@ -226,18 +215,60 @@ impl Recorder {
     /// recorded its last sample here too. False: nothing was done, and [`Self::record`] has to do it.
     #[inline]
     pub fn record_at_once(&self, series: &Series, value: f64) -> bool {
-        let Some(shard) = self.shards.current() else { return false };
-        let cell = series.cell as usize;
         match series.kind {
-            Kind::Histogram if (0.0..f64::INFINITY).contains(&value) => {
-                shard.add(cell, series.ladder.bucket(value), value);
-                true
+            Kind::Histogram => self.add_at_once(series, value),
+            Kind::Gauge => self.set_at_once(series, value),
+        }
+    }
+
+    #[inline]
+    fn add_at_once(&self, series: &Series, value: f64) -> bool {
+        // As integers: the numbers from zero up to infinity, without -0.0.
+        if value.to_bits() < f64::INFINITY.to_bits()
+            && let Some(shard) = self.shards.current()
+        {
+            shard.add(series.cell as usize, series.ladder.bucket(value), value);
+            return true;
+        }
+        false
+    }
+
+    #[inline]
+    fn set_at_once(&self, series: &Series, value: f64) -> bool {
+        if value.is_finite()
+            && let Some(shard) = self.shards.current()
+        {
+            shard.set(series.cell as usize, value, clock::monotonic_nanos());
+            return true;
+        }
+        false
+    }
+
+    /// For the first sample of a thread, the threads beyond the shards, and values that are dropped.
+    #[cold]
+    #[inline(never)]
+    fn add_slowly(&self, series: &Series, value: f64) {
+        // Not contained: NaN too.
+        if (0.0..f64::INFINITY).contains(&value) {
+            let bucket = series.ladder.bucket(value);
+            if !self.shards.with(|shard| shard.add(series.cell as usize, bucket, value)) {
+                self.drop_sample(series, Reason::ShardBusy);
             }
-            Kind::Gauge if value.is_finite() => {
-                shard.set(cell, value, clock::monotonic_nanos());
-                true
+        } else {
+            self.reject(series, value);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_slowly(&self, series: &Series, value: f64) {
+        if value.is_finite() {
+            let time = clock::monotonic_nanos();
+            if !self.shards.with(|shard| shard.set(series.cell as usize, value, time)) {
+                self.drop_sample(series, Reason::ShardBusy);
             }
-            _ => false,
+        } else {
+            self.reject(series, value);
         }
     }
 
@@ -246,7 +277,6 @@ impl Recorder {
         self.report(plain_warning(name, reason));
     }
 
-    #[cold]
     fn reject(&self, series: &Series, value: f64) {
         if let Some(reason) = Rules::value_fault(series.kind, value) {
             self.drop_sample(series, reason);

@@ -125,15 +125,15 @@ pub(crate) fn owner_lives(owner: u64, expected: u64) -> bool {
         && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
 }
 
-/// Neumaier's sum: `lost` collects what rounding takes from `sum`. A sum beyond the largest number stays there: an
-/// infinite one would spoil every average from then on.
+/// Neumaier's sum of values that are not negative: `lost` collects what rounding takes from `sum`. A sum beyond the
+/// largest number stays there: an infinite one would spoil every average from then on.
 #[inline]
 pub(crate) fn add_compensated(sum: f64, lost: f64, value: f64) -> (f64, f64) {
     let total = sum + value;
     if total.is_infinite() {
         return (f64::MAX.copysign(total), lost);
     }
-    let rounding = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
+    let rounding = if sum >= value { (sum - total) + value } else { (value - total) + sum };
     (total, lost + rounding)
 }
 
@@ -215,21 +215,8 @@ impl Shards {
     }
 
     /// Runs `write` on this thread's shard. False if it had to use the shared one and that stayed busy.
-    #[inline]
     pub(crate) fn with(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
-        match self.current() {
-            Some(shard) => {
-                write(&shard);
-                true
-            }
-            None => self.with_other(write),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn with_other(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
-        match self.find_or_claim() {
+        match self.current().or_else(|| self.find_or_claim()) {
             Some(shard) => {
                 CURRENT.set(Current { mapping: self.number, epoch: fork::epoch(), shard });
                 write(&shard);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, Reason, RecorderOptions, Rules};
 use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -23,7 +24,6 @@ pub(crate) use rules::MetricRules;
 pub(crate) use store::ArenaStore;
 pub(crate) use timer::{Done, Timer};
 
-use cache::Content;
 use convert::{Labels, labels_argument, name_argument, number};
 
 /// Records the samples of one task into its slot's arena. Made by `open_recorder`.
@@ -107,20 +107,17 @@ impl Recorder {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let text = name_argument(name)?;
+        // SAFETY: the object is alive. The number is only a hint.
+        let ends = labels.is_none_or(|labels| unsafe { ffi::Py_REFCNT(labels.as_ptr()) } <= 1);
         let labels = labels_argument(labels)?;
         if matches!(labels, Labels::Unreadable) {
             self.inner.reject_call(&text, Reason::LabelsUnreadable);
             return Ok(());
         }
         let labels = labels.dictionary();
-        let series = match cache::find(&self.inner, kind, name, &text, labels) {
-            Content::Series(series) => Some(series),
-            Content::Dropped => None,
-            Content::NotPlain => {
-                self.inner.resolve(kind, &text, convert::texts(labels)?).series.map(Arc::new)
-            }
-        };
-        if let Some(series) = series {
+        if !cache::record(&self.inner, kind, (name, &text), number, labels, ends)
+            && let Some(series) = self.inner.resolve(kind, &text, convert::texts(labels)?).series
+        {
             self.inner.record(&series, number);
         }
         Ok(())

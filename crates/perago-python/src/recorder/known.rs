@@ -234,7 +234,7 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
 }
 
 /// How a method of `class` is defined.
-fn definition<'py>(class: &Bound<'py, PyType>, name: &str) -> PyResult<*mut ffi::PyMethodDef> {
+fn definition(class: &Bound<'_, PyType>, name: &str) -> PyResult<*mut ffi::PyMethodDef> {
     let method = class.getattr(name)?;
     // SAFETY: the type of the object says that it has this layout.
     unsafe {
