@@ -218,6 +218,7 @@ impl Recorder {
         match series.kind {
             Kind::Histogram => self.add_at_once(series, value),
             Kind::Gauge => self.set_at_once(series, value),
+            Kind::Counter => false,
         }
     }
 
