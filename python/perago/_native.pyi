@@ -214,6 +214,7 @@ class MetricRules:
         task_name: str,
         *,
         reserved_labels: Sequence[str] = ...,
+        label_sets: int = ...,
         warning: Callable[[dict[str, str]], object] | None = None,
     ) -> MetricRules: ...
     def check(
@@ -224,6 +225,9 @@ class MetricRules:
         labels: Mapping[str, str] | None = None,
     ) -> tuple[str, float, dict[str, str]] | None:
         """Return name, value and labels as exported, or ``None`` if the sample is dropped."""
+
+    def dropped(self) -> dict[str, int]:
+        """Return how many samples or labels were dropped or changed, by reason."""
 
     @staticmethod
     def check_shape(name: str, labels: Mapping[str, str] | None = None) -> None:

@@ -123,14 +123,26 @@ class RecordedMetricSample:
 
 
 class InMemoryMetricRecorder(MetricRecorder):
-    """Keeps the samples of a body under test in lists, by the rules that a worker's recorder follows."""
+    """Keeps the samples of a body under test in lists, by the rules that a worker's recorder follows.
 
-    def __init__(self, task_name: str = "task", *, warnings: list[dict[str, str]] | None = None) -> None:
+    What the worker would drop is not kept; `warnings` and `dropped` say why. The pytest fixture
+    `perago_metrics` makes one for each test.
+    """
+
+    def __init__(
+        self,
+        task_name: str = "task",
+        *,
+        warnings: list[dict[str, str]] | None = None,
+        label_sets: int = 1000,
+    ) -> None:
         """Make an empty recorder.
 
         Args:
             task_name: The value of the label `task_name`.
             warnings: A list to which the fields of each warning are added.
+            label_sets: How many label sets have a series of their own, as in a worker; samples of further
+                ones get the label `otel.metric.overflow`.
 
         """
         self.histograms: list[RecordedMetricSample] = []
@@ -139,7 +151,27 @@ class InMemoryMetricRecorder(MetricRecorder):
         """The values that gauges were set to, in order."""
         self.warnings: list[dict[str, str]] = [] if warnings is None else warnings
         """The fields of each warning, in order."""
-        self._rules = _native.MetricRules(task_name, warning=self._warn)
+        self._rules = _native.MetricRules(task_name, label_sets=label_sets, warning=self._warn)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many samples or labels were dropped or changed, by reason."""
+        return self._rules.dropped()
+
+    def values(self, name: str, *, labels: Mapping[str, str] | None = None) -> list[float]:
+        """Return the values of one metric, in order: its `len` is the count, its `sum` the sum.
+
+        Args:
+            name: The name as the body wrote it, without `app.`.
+            labels: Labels that a sample must have; it may have more.
+
+        """
+        wanted = dict(labels or {}).items()
+        return [
+            sample.value
+            for sample in (*self.histograms, *self.gauges)
+            if sample.name == f"app.{name}" and wanted <= sample.labels.items()
+        ]
 
     def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
         """Add a value to `histograms`, unless the rules drop it."""

@@ -7,6 +7,7 @@
 
 mod admission;
 mod arena;
+mod catalogue;
 mod checker;
 mod clock;
 mod crash;

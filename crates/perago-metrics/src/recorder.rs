@@ -1,10 +1,10 @@
 //! The recorder: names and labels to series once, then samples with no lock, loop, allocation or system call.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::catalogue::Catalogue;
 use crate::clock;
 use crate::fork::ForkLock;
 use crate::ladder::{Ladder, LadderRules};
@@ -12,14 +12,11 @@ use crate::lookup;
 use crate::rules::{Label, Rules};
 use crate::series::{Kind, SeriesKey};
 use crate::shard::Shards;
-use crate::warning::{MetricWarning, Reason, Throttle, WarningSink};
+use crate::warning::{MetricWarning, Reason, WarningSink};
 use crate::writer::ArenaWriter;
 
 /// The most label sets of one task and worker, unless a setting says otherwise.
 pub const DEFAULT_LABEL_SETS: usize = 1_000;
-
-/// Endings that the store appends to a histogram's name.
-pub(crate) const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// How a [`Recorder`] is set up.
 pub struct RecorderOptions {
@@ -80,13 +77,7 @@ pub struct Resolved {
     pub is_clean: bool,
 }
 
-#[derive(Default)]
-struct Registry {
-    series: HashMap<SeriesKey, Series>,
-    kinds: HashMap<Box<str>, Kind>,
-    label_sets: usize,
-    throttle: Throttle,
-}
+type Registry = Catalogue<Series>;
 
 impl Recorder {
     /// A recorder into `writer`'s arena, which goes on with the series that are there.
@@ -95,7 +86,7 @@ impl Recorder {
         let layout = writer.layout();
         let (ladders, label_sets) =
             (ladders.with_form(layout.form), label_sets.min(layout.label_sets as usize));
-        let registry = ForkLock::new(Registry::load(&writer, &ladders));
+        let registry = ForkLock::new(load(&writer, &ladders));
         let shards = Arc::clone(writer.shards());
         Self { shards, shared: Arc::new(Shared { writer, rules, ladders, label_sets, warnings, registry }) }
     }
@@ -227,6 +218,7 @@ impl Recorder {
         match series.kind {
             Kind::Histogram => self.add_at_once(series, value),
             Kind::Gauge => self.set_at_once(series, value),
+            Kind::Counter => false,
         }
     }
 
@@ -299,16 +291,12 @@ impl Recorder {
 
     fn report(&self, mut warning: MetricWarning) {
         let shared = &self.shared;
-        shared.writer.count_drop(warning.reason);
-        let mut registry = self.registry();
-        let now = Instant::now();
-        if registry.throttle.admits(&warning.metric_name, warning.reason, &warning.label_key, now) {
-            if warning.reason == Reason::LabelSets {
-                let of_metric = registry.series.keys().filter(|key| key.name() == warning.metric_name);
-                warning.label_key = growing_label(of_metric);
-            }
-            // The sink may take its time, or record.
-            drop(registry);
+        if warning.reason.is_counted() {
+            shared.writer.count_drop(warning.reason);
+        }
+        let is_admitted = self.registry().admits(&mut warning, Instant::now());
+        // Not under the lock: the sink may take its time, or record.
+        if is_admitted {
             shared.warnings.warn(warning);
         }
     }
@@ -337,29 +325,17 @@ impl Recorder {
 
     fn registry(&self) -> crate::fork::ForkGuard<'_, Registry> {
         let shared = &self.shared;
-        shared.registry.lock(|| Registry::load(&shared.writer, &shared.ladders))
+        shared.registry.lock(|| load(&shared.writer, &shared.ladders))
     }
 
     /// Finds or adds a series; beyond the cap it is the overflow series, with a warning.
     fn register(&self, key: SeriesKey) -> Result<(Series, Option<MetricWarning>), Reason> {
-        let mut registry = self.registry();
-        if let Some(series) = registry.series.get(&key) {
-            return Ok((series.clone(), None));
-        }
-        registry.check_name(&key)?;
-        let counts = key.has_user_labels();
-        if counts && registry.label_sets >= self.shared.label_sets {
-            let overflow = Rules::overflow_key(&key);
-            let warning =
-                MetricWarning { metric_name: key.name().to_owned(), ..plain_warning("", Reason::LabelSets) };
-            if let Some(series) = registry.series.get(&overflow) {
-                return Ok((series.clone(), Some(warning)));
-            }
-            return registry.add(&self.shared, overflow).map(|series| (series, Some(warning)));
-        }
-        let series = registry.add(&self.shared, key)?;
-        registry.label_sets += usize::from(counts);
-        Ok((series, None))
+        let shared = &self.shared;
+        self.registry().find_or_add(key, shared.label_sets, |key| {
+            let ladder = shared.ladders.ladder(key.name());
+            let cell = shared.writer.register(key, ladder).ok_or(Reason::ArenaFull)?;
+            Ok(Series { kind: key.kind(), cell, ladder: Arc::clone(ladder), name: key.name().into() })
+        })
     }
 }
 
@@ -369,49 +345,24 @@ impl fmt::Debug for Recorder {
     }
 }
 
-impl Registry {
-    fn load(writer: &ArenaWriter, ladders: &LadderRules) -> Self {
-        let mut registry = Self::default();
-        for (key, registered) in writer.registered() {
-            let ladder = ladders.ladder(key.name());
-            registry.kinds.entry(key.name().into()).or_insert(key.kind());
-            // A series with other bounds is made anew; the reader carries the old counts over.
-            if key.kind() != Kind::Histogram || registered.bounds == ladder.bounds() {
-                registry.label_sets += usize::from(key.has_user_labels());
-                let series = Series {
-                    kind: key.kind(),
-                    cell: registered.cell,
-                    ladder: Arc::clone(ladder),
-                    name: key.name().into(),
-                };
-                registry.series.insert(key, series);
-            }
+/// The series that are in an arena.
+fn load(writer: &ArenaWriter, ladders: &LadderRules) -> Registry {
+    let mut registry = Registry::default();
+    for (key, registered) in writer.registered() {
+        let ladder = ladders.ladder(key.name());
+        registry.take_name(&key);
+        // A series with other bounds is made anew; the reader carries the old counts over.
+        if key.kind() != Kind::Histogram || registered.bounds == ladder.bounds() {
+            let series = Series {
+                kind: key.kind(),
+                cell: registered.cell,
+                ladder: Arc::clone(ladder),
+                name: key.name().into(),
+            };
+            registry.restore(key, series);
         }
-        registry
     }
-
-    fn check_name(&self, key: &SeriesKey) -> Result<(), Reason> {
-        check_name(&self.kinds, key.kind(), key.name())
-    }
-
-    fn add(&mut self, shared: &Shared, key: SeriesKey) -> Result<Series, Reason> {
-        let ladder = shared.ladders.ladder(key.name());
-        let cell = shared.writer.register(&key, ladder).ok_or(Reason::ArenaFull)?;
-        let series = Series { kind: key.kind(), cell, ladder: Arc::clone(ladder), name: key.name().into() };
-        self.kinds.insert(key.name().into(), key.kind());
-        self.series.insert(key, series.clone());
-        Ok(series)
-    }
-}
-
-/// The label that has the most values among these keys of one metric.
-pub(crate) fn growing_label<'a>(keys: impl Iterator<Item = &'a SeriesKey>) -> String {
-    let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
-    for (label, value) in keys.flat_map(SeriesKey::labels) {
-        values.entry(label).or_default().insert(value);
-    }
-    let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
-    most.map_or_else(String::new, |(label, _)| label.to_owned())
+    registry
 }
 
 /// A warning about a whole sample.
@@ -423,22 +374,6 @@ pub(crate) fn plain_warning(name: &str, reason: Reason) -> MetricWarning {
         ignored_user_label_value: String::new(),
         reason,
     }
-}
-
-/// Whether a metric may have this name and kind beside the ones that there are.
-pub(crate) fn check_name(kinds: &HashMap<Box<str>, Kind>, kind: Kind, name: &str) -> Result<(), Reason> {
-    match kinds.get(name) {
-        Some(used) if *used == kind => return Ok(()),
-        Some(_) => return Err(Reason::KindClash),
-        None => {}
-    }
-    let is_part_of_histogram = HISTOGRAM_SUFFIXES
-        .iter()
-        .filter_map(|suffix| name.strip_suffix(suffix))
-        .any(|base| kinds.get(base) == Some(&Kind::Histogram));
-    let covers_another = kind == Kind::Histogram
-        && HISTOGRAM_SUFFIXES.iter().any(|suffix| kinds.contains_key(&*format!("{name}{suffix}")));
-    if is_part_of_histogram || covers_another { Err(Reason::SeriesClash) } else { Ok(()) }
 }
 
 /// A histogram's series, bound once.

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::admission::Admission;
+use crate::catalogue::check_name;
 use crate::ladder::{Ladder, LadderRules};
 use crate::layout::{CELL_COUNTS, CELL_FIRST, CELL_SECOND};
 use crate::ledger::{self, Encoder, Ledger};
-use crate::recorder::check_name;
 use crate::rules::{OVERFLOW_LABEL, Rules};
 use crate::series::{Kind, SeriesKey};
 use crate::snapshot::{self, HistogramTotal, Point, Value};

@@ -79,6 +79,11 @@ impl Reason {
         }
     }
 
+    /// Whether occurrences are counted: a name's case is warned about, and nothing is dropped or changed.
+    pub fn is_counted(self) -> bool {
+        self != Self::NameCase
+    }
+
     /// Whether the whole sample was lost, rather than a label dropped or changed.
     pub fn drops_sample(self) -> bool {
         !matches!(

@@ -132,7 +132,7 @@ fn decode(bytes: &[u8], time: u64, start: u64) -> Vec<Point> {
                     });
                 }
             }
-            other @ metric::Data::Summary(_) => panic!("{other:?}"),
+            metric::Data::Summary(summary) => panic!("{summary:?}"),
         }
     }
     points

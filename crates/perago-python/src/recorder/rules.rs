@@ -1,12 +1,13 @@
 //! The rules alone, for the recorder that keeps samples in memory.
 
-use perago_metrics::{Checker, Kind, Reason, Rules};
+use perago_metrics::{Checker, DEFAULT_LABEL_SETS, Kind, Reason, Rules};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::convert::{Labels, labels_argument, name_argument, number, texts};
 use super::disabled;
+use super::store::dropped_by_reason;
 use super::warnings::PythonSink;
 
 /// Says of a sample what the recorder of a worker would make of it.
@@ -18,9 +19,15 @@ pub(crate) struct MetricRules {
 #[pymethods]
 impl MetricRules {
     #[new]
-    #[pyo3(signature = (task_name, *, reserved_labels = Vec::new(), warning = None))]
-    fn new(task_name: &str, reserved_labels: Vec<String>, warning: Option<Py<PyAny>>) -> Self {
-        Self { checker: Checker::new(Rules::new(task_name, reserved_labels), PythonSink::new(warning)) }
+    #[pyo3(signature = (task_name, *, reserved_labels = Vec::new(), label_sets = DEFAULT_LABEL_SETS, warning = None))]
+    fn new(
+        task_name: &str,
+        reserved_labels: Vec<String>,
+        label_sets: usize,
+        warning: Option<Py<PyAny>>,
+    ) -> Self {
+        let rules = Rules::new(task_name, reserved_labels);
+        Self { checker: Checker::new(rules, label_sets, PythonSink::new(warning)) }
     }
 
     /// Name, value and labels as exported, or `None` if the sample is dropped. `kind` is `histogram` or `gauge`.
@@ -54,6 +61,11 @@ impl MetricRules {
             exported.set_item(&**label, &**value)?;
         }
         Ok(Some((key.name().to_owned(), number, exported)))
+    }
+
+    /// How many samples or labels were dropped or changed, by reason.
+    fn dropped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dropped_by_reason(py, self.checker.dropped())
     }
 
     /// Raises what `timer()` raises for a name that is not a string and labels that are not a mapping.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use perago_metrics::{Reason, StoreOptions, Value};
+use perago_metrics::{REASONS, Reason, StoreOptions, Value};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -71,10 +71,15 @@ impl ArenaStore {
     /// How many samples or labels were dropped or changed, by reason.
     fn dropped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let snapshot = self.store.lock().unwrap_or_else(PoisonError::into_inner).snapshot();
-        let dropped = PyDict::new(py);
-        for (reason, count) in Reason::ALL.into_iter().zip(snapshot.dropped).filter(|(_, count)| *count > 0) {
-            dropped.set_item(reason.code(), count)?;
-        }
-        Ok(dropped)
+        dropped_by_reason(py, snapshot.dropped)
     }
+}
+
+/// The counts that are not zero, by the reasons' codes.
+pub(super) fn dropped_by_reason(py: Python<'_>, counts: [u64; REASONS]) -> PyResult<Bound<'_, PyDict>> {
+    let dropped = PyDict::new(py);
+    for (reason, count) in Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+        dropped.set_item(reason.code(), count)?;
+    }
+    Ok(dropped)
 }
