@@ -145,6 +145,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
         slots_per_process: options.slots / processes,
         worker_id_prefix: options.settings.worker_id_prefix.clone(),
         arenas: arenas.clone(),
+        longest_restart_delay: options.settings.restart_max_delay,
     }
 }
 

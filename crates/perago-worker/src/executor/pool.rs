@@ -38,6 +38,8 @@ pub struct PoolOptions {
     pub worker_id_prefix: String,
     /// The arenas that executors record into.
     pub arenas: Arenas,
+    /// A process that dies again and again is replaced after ever longer delays, up to this one.
+    pub longest_restart_delay: Duration,
 }
 
 impl PoolOptions {

@@ -37,13 +37,13 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         if started.elapsed() > restart::PROVEN_AFTER {
             consecutive = 0;
         }
-        let delay = restart::delay(consecutive);
+        let delay = restart::delay(consecutive, pool.options.longest_restart_delay);
         consecutive = consecutive.saturating_add(1);
         let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
         pool.logger.write(
             Record::new(Level::Error, "executor_exited", format!("executor {how}; restarting"))
                 .with("slot", index as u64 + 1)
-                .with("restart_delay_seconds", delay.as_secs())
+                .with("restart_delay_seconds", delay.as_secs_f64())
                 .with("stderr", death.last_lines),
         );
         pool.restarts.set(pool.restarts.get() + 1);
