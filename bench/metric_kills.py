@@ -1,7 +1,8 @@
 """Whether samples survive kills: bodies record all the time while executors and supervisors are killed.
 
     .venv/bin/python bench/metric_kills.py [--minutes 10] [--slots 4] [--kills 500] [--supervisor-kills 10]
-        [--threads 4] [--children 0] [--pause MILLISECONDS] [--seed 0] [--victoria-metrics URL | start]
+        [--threads 4] [--children 0] [--child-kills 0] [--pause MILLISECONDS] [--seed 0]
+        [--victoria-metrics URL | start]
 
 Each recording thread steps a counter in a file of its own before and after each call; the totals of the store must
 lie between the two. Two short runs without kills, with one slot and with eight, count the series. Without
@@ -34,6 +35,7 @@ def options() -> argparse.Namespace:
     made.add_argument("--supervisor-kills", type=int, default=10)
     made.add_argument("--threads", type=int, default=4)
     made.add_argument("--children", type=int, default=0, help="forked children of each body")
+    made.add_argument("--child-kills", type=int, default=0)
     made.add_argument("--pause", type=float, default=0, help="milliseconds that a thread rests after 20 rounds")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--victoria-metrics", default=os.environ.get("PERAGO_TEST_VICTORIA_METRICS_URL"))
@@ -47,6 +49,7 @@ def main() -> int:
         seconds=given.minutes * 60,
         kills=given.kills,
         supervisor_kills=given.supervisor_kills,
+        child_kills=given.child_kills,
         slots=given.slots,
         threads=given.threads,
         children=given.children,

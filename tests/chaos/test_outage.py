@@ -117,11 +117,11 @@ def test_a_worker_ends_in_time_and_its_successor_brings_the_totals(
 
 @pytest.mark.parametrize("gone", [_silent, _unreachable])
 def test_the_deadline_counts_the_last_push(
-    conductor: Conductor, store: WholeStore, tmp_path: Path, gone: object
+    embedded_url: str, conductor: Conductor, tmp_path: Path, gone: object
 ) -> None:
     task = f"chaos.{uuid.uuid4().hex[:12]}"
     conductor.define(task)
-    with gone(store) as url:  # type: ignore[operator]
+    with gone(WholeStore(embedded_url)) as url:  # type: ignore[operator]
         deadline = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": "2s"}
         with worker_on(tmp_path, conductor, WholeStore(url), task, **deadline) as worker:
             conductor.start(task, {"folder": str(tmp_path), "seconds": 60, "threads": 1, "pause_milliseconds": 5})

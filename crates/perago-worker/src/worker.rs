@@ -33,8 +33,11 @@ const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
 /// After the last body, results that the server does not take are tried for this long when no deadline is set.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Bounds the last export of metrics when no deadline is set.
+/// Bounds the last export of metrics.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// What the last export of metrics gets where the deadline has passed.
+const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 
@@ -256,6 +259,7 @@ impl Worker {
         self.logger.event(Level::Info, "worker_draining", "told to stop; finishing what runs");
         drain.send_replace(true);
         self.pool.stop();
+        let told_to_stop = tokio::time::Instant::now();
         let deadline = settings.shutdown_force_kill_after;
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
@@ -266,9 +270,10 @@ impl Worker {
         };
         housekeeping.abort();
         if let Some(export) = export {
-            export
-                .shutdown(deadline.map_or(FLUSH_WITHIN, |limit| limit.min(FLUSH_WITHIN)), &self.logger)
-                .await;
+            let limit = deadline.map_or(FLUSH_WITHIN, |limit| {
+                limit.saturating_sub(told_to_stop.elapsed()).clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN)
+            });
+            export.shutdown(limit, &self.logger).await;
         }
         self.logger.event(Level::Info, "worker_stopped", "worker stopped");
         stopped
