@@ -36,7 +36,9 @@ def options() -> argparse.Namespace:
     made.add_argument("--threads", type=int, default=4)
     made.add_argument("--children", type=int, default=0, help="forked children of each body")
     made.add_argument("--child-kills", type=int, default=0)
-    made.add_argument("--pause", type=float, default=0, help="milliseconds that a thread rests after 20 rounds")
+    made.add_argument(
+        "--pause", type=float, default=0, help="milliseconds that a thread rests after 20 rounds"
+    )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--victoria-metrics", default=os.environ.get("PERAGO_TEST_VICTORIA_METRICS_URL"))
     return made.parse_args()
@@ -86,7 +88,9 @@ def main() -> int:
 def show(plan: Plan, figures: Figures) -> None:
     """Print one run."""
     found = figures.findings
-    print(f"-j {plan.slots}, {plan.threads} threads and {plan.children} children a body, {figures.seconds:.0f} s")
+    print(
+        f"-j {plan.slots}, {plan.threads} threads and {plan.children} children a body, {figures.seconds:.0f} s"
+    )
     print(
         f"  SIGKILLs            {figures.executor_kills} executors, {figures.supervisor_kills} supervisors,"
         f" {figures.child_kills} forked children"
@@ -94,7 +98,9 @@ def show(plan: Plan, figures: Figures) -> None:
     print(f"  samples finished    {found.finished:,} by {found.recorders} recorders")
     print(f"  in flight at kills  {found.in_flight}, of which {found.counted_in_flight} were counted")
     print(f"  histogram series    {found.series} compared with their witnesses")
-    print(f"  series in the store {figures.series}; {figures.samples:,} samples of totals, none below an earlier one")
+    print(
+        f"  series in the store {figures.series}; {figures.samples:,} samples of totals, none below an earlier one"
+    )
     print(f"  problems            {len(figures.problems)}", flush=True)
 
 

@@ -52,7 +52,9 @@ def main() -> int:
             folder = Path(name)
             speed = measure(engine, service, folder / "speed", how, given.pairs, given.rounds, given.slots)
             print(f"store {how}")
-            print(f"  body of {4 * given.rounds:,} calls, store there  {spread(speed.there)} s, {given.pairs} pairs")
+            print(
+                f"  body of {4 * given.rounds:,} calls, store there  {spread(speed.there)} s, {given.pairs} pairs"
+            )
             print(f"  ratio gone / there, clock              {spread(speed.clock)}")
             print(f"  ratio gone / there, processor time     {spread(speed.processor)}", flush=True)
             if speed.ratio > HIGHEST_RATIO:
@@ -74,7 +76,10 @@ def outage(
     found = figures.findings
     print(f"  gone for {seconds:.0f} s under load: {run.failed_pushes} pushes failed in a row,")
     print(f"    {found.finished:,} samples finished, {found.counted_in_flight} counted beyond, ", end="")
-    print(f"sealed child {'recorded without system calls' if run.sealed_status == 0 else 'was killed'}", flush=True)
+    print(
+        f"sealed child {'recorded without system calls' if run.sealed_status == 0 else 'was killed'}",
+        flush=True,
+    )
     if found.counted_in_flight != found.in_flight:
         figures.problems.append(f"{found.in_flight} in flight, {found.counted_in_flight} counted")
     return figures.problems

@@ -79,7 +79,9 @@ class Speed:
         return statistics.median(self.processor)
 
 
-def worker_on(root: Path, conductor: Conductor, store: WholeStore, task: str, *arguments: str, **variables: str) -> Worker:
+def worker_on(
+    root: Path, conductor: Conductor, store: WholeStore, task: str, *arguments: str, **variables: str
+) -> Worker:
     """Return a worker of the recording task, which pushes to `store`."""
     return Worker(
         root, conductor.url, task, *arguments, module="recording",
@@ -94,7 +96,13 @@ def worker_on(root: Path, conductor: Conductor, store: WholeStore, task: str, *a
 
 
 def measure(
-    conductor: Conductor, service: OwnVictoriaMetrics, folder: Path, how: str, pairs: int, rounds: int, slots: int
+    conductor: Conductor,
+    service: OwnVictoriaMetrics,
+    folder: Path,
+    how: str,
+    pairs: int,
+    rounds: int,
+    slots: int,
 ) -> Speed:
     """Run bodies that do nothing but record, on every slot at once, with the store there and gone in turn."""
     task = f"chaos.{uuid.uuid4().hex[:12]}"

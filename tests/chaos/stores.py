@@ -96,7 +96,9 @@ class History:
 
     def buckets(self, name: str) -> dict[float, int]:
         """Return the count of each bucket of a histogram without labels, by its upper bound."""
-        cumulative = sorted((float(dict(one)["le"]), value) for one, value in self.last(f"{name}_bucket").items())
+        cumulative = sorted(
+            (float(dict(one)["le"]), value) for one, value in self.last(f"{name}_bucket").items()
+        )
         counts, below = {}, 0.0
         for bound, value in cumulative:
             counts[bound] = round(value - below)

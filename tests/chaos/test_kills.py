@@ -24,7 +24,9 @@ def carried_out(plan: Plan, conductor: Conductor, store: WholeStore, folder: Pat
 def test_kills_lose_no_sample_and_add_no_series(
     conductor: Conductor, store: WholeStore, tmp_path: Path
 ) -> None:
-    plan = Plan(seconds=8, kills=30, supervisor_kills=2, pause_milliseconds=2, export_milliseconds=300, seed=4)
+    plan = Plan(
+        seconds=8, kills=30, supervisor_kills=2, pause_milliseconds=2, export_milliseconds=300, seed=4
+    )
     killed = carried_out(plan, conductor, store, tmp_path / "killed")
     # As many as in a run in which nobody dies, with one slot and with eight.
     for slots in (1, 8):

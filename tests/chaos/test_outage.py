@@ -124,7 +124,9 @@ def test_the_deadline_counts_the_last_push(
     with gone(WholeStore(embedded_url)) as url:  # type: ignore[operator]
         deadline = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": "2s"}
         with worker_on(tmp_path, conductor, WholeStore(url), task, **deadline) as worker:
-            conductor.start(task, {"folder": str(tmp_path), "seconds": 60, "threads": 1, "pause_milliseconds": 5})
+            conductor.start(
+                task, {"folder": str(tmp_path), "seconds": 60, "threads": 1, "pause_milliseconds": 5}
+            )
             until(lambda: list(tmp_path.glob("*.witness")), "the body's start")
             sent = worker.signal()
             assert worker.wait() == 4

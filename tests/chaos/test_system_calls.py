@@ -18,7 +18,9 @@ from .stores import WholeStore
 ROUNDS = 20_000
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the number of exit(2) is not known")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "aarch64"), reason="the number of exit(2) is not known"
+)
 def test_a_body_records_without_system_calls(conductor: Conductor, store: WholeStore, tmp_path: Path) -> None:
     task = f"chaos.{uuid.uuid4().hex[:12]}"
     conductor.define(task)

@@ -97,9 +97,10 @@ impl ArenaReader {
             }
             let mut words = std::mem::take(&mut self.words);
             words.resize(SHARD_WORDS + end, 0);
-            let read = self.read_words(&mut words, header.shard(shard));
+            let offset = header.shard(shard);
+            let read = self.read_words(&mut words, offset).and_then(|()| self.read_words(&mut own, offset));
             if read.is_ok() {
-                finish(&mut words);
+                finish(&mut words, &own);
                 for (place, series) in self.series.iter().enumerate() {
                     let start = SHARD_WORDS + series.cell;
                     visit(place, &words[start..start + series.words]);
@@ -135,8 +136,14 @@ impl ArenaReader {
     }
 }
 
-/// Finishes, in a copy of a shard, the sample that its owner had begun.
-fn finish(words: &mut [u64]) {
+/// Finishes, in a copy of a shard, the sample that its owner had begun and not ended when its own words were read
+/// `again`. A record that has changed since belongs to an owner that goes on, and may be half of one sample and half of
+/// the next: to finish that would give a series another one's sum.
+fn finish(words: &mut [u64], again: &[u64; SHARD_WORDS]) {
+    let record = REDO_ARMED..=REDO_COUNT;
+    if words[record.clone()] != again[record] {
+        return;
+    }
     let (cell, index) = ((words[REDO_TARGET] >> 32) as usize, (words[REDO_TARGET] & 0xffff_ffff) as usize);
     let base = SHARD_WORDS + cell;
     if words[REDO_ARMED] == 1
@@ -153,5 +160,48 @@ impl KnownSeries {
     pub(crate) fn gauge(&self, cell: &[u64]) -> Option<(f64, u64)> {
         let written = self.key.kind() == Kind::Gauge && cell[CELL_COUNTS] > 0;
         written.then(|| (f64::from_bits(cell[CELL_FIRST]), cell[CELL_SECOND]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CELL: usize = SHARD_WORDS + 8;
+
+    /// A shard with an armed record of a third sample, which makes the sum of the cell 30.
+    fn begun() -> Vec<u64> {
+        let mut words = vec![0; SHARD_WORDS + 16];
+        words[CELL + CELL_FIRST] = 20.0_f64.to_bits();
+        words[CELL + CELL_COUNTS] = 2;
+        words[REDO_ARMED] = 1;
+        words[REDO_TARGET] = 8 << 32;
+        words[REDO_FIRST] = 30.0_f64.to_bits();
+        words[REDO_COUNT] = 3;
+        words
+    }
+
+    fn own(words: &[u64]) -> [u64; SHARD_WORDS] {
+        *words.first_chunk().unwrap()
+    }
+
+    #[test]
+    fn a_sample_that_was_begun_is_finished() {
+        let mut words = begun();
+        let again = own(&words);
+        finish(&mut words, &again);
+        assert_eq!((words[CELL + CELL_FIRST], words[CELL + CELL_COUNTS]), (30.0_f64.to_bits(), 3));
+    }
+
+    #[test]
+    fn a_record_that_changes_while_it_is_read_finishes_nothing() {
+        let read = begun();
+        for changed in REDO_ARMED..=REDO_COUNT {
+            let mut words = read.clone();
+            let mut again = own(&read);
+            again[changed] ^= 1;
+            finish(&mut words, &again);
+            assert_eq!(words, read, "word {changed}");
+        }
     }
 }
