@@ -4,9 +4,9 @@
         [--threads 4] [--children 0] [--child-kills 0] [--pause MILLISECONDS] [--seed 0]
         [--victoria-metrics URL | start]
 
-Each recording thread steps a counter in a file of its own before and after each call; the totals of the store must
-lie between the two. Two short runs without kills, with one slot and with eight, count the series. Without
-`--victoria-metrics` the store is the embedded receiver; `start` starts a real one for the run.
+Each recording thread steps a counter in a file of its own before and after each call; the totals of the store
+must lie between the two. Two short runs without kills, with one slot and with eight, count the series.
+Without `--victoria-metrics` the store is the embedded receiver; `start` starts a real one for the run.
 """
 
 from __future__ import annotations
@@ -88,9 +88,8 @@ def main() -> int:
 def show(plan: Plan, figures: Figures) -> None:
     """Print one run."""
     found = figures.findings
-    print(
-        f"-j {plan.slots}, {plan.threads} threads and {plan.children} children a body, {figures.seconds:.0f} s"
-    )
+    print(f"-j {plan.slots}, a body of {plan.threads} threads and {plan.children} children", end="")
+    print(f", {figures.seconds:.0f} s")
     print(
         f"  SIGKILLs            {figures.executor_kills} executors, {figures.supervisor_kills} supervisors,"
         f" {figures.child_kills} forked children"
@@ -98,9 +97,8 @@ def show(plan: Plan, figures: Figures) -> None:
     print(f"  samples finished    {found.finished:,} by {found.recorders} recorders")
     print(f"  in flight at kills  {found.in_flight}, of which {found.counted_in_flight} were counted")
     print(f"  histogram series    {found.series} compared with their witnesses")
-    print(
-        f"  series in the store {figures.series}; {figures.samples:,} samples of totals, none below an earlier one"
-    )
+    print(f"  series in the store {figures.series}")
+    print(f"  totals as exported  {figures.samples:,}, of which {figures.falls} below an earlier one")
     print(f"  problems            {len(figures.problems)}", flush=True)
 
 

@@ -3,8 +3,8 @@
     .venv/bin/python bench/metric_outage.py [--pairs 20] [--seconds 60] [--rounds 300000] [--slots 2]
 
 1. The same recording bodies with the store there and gone, in turns: the median ratio may be 1.03.
-2. The store gone for `--seconds` under load, with a child that the kernel kills at its first system call, and the
-   totals compared with the witnesses of every thread after it.
+2. The store gone for `--seconds` under load, with a child that the kernel kills at its first system call, and
+   the totals compared with the witnesses of every thread after it.
 3. The time that a worker takes to end while the store is gone.
 """
 
@@ -52,11 +52,10 @@ def main() -> int:
             folder = Path(name)
             speed = measure(engine, service, folder / "speed", how, given.pairs, given.rounds, given.slots)
             print(f"store {how}")
-            print(
-                f"  body of {4 * given.rounds:,} calls, store there  {spread(speed.there)} s, {given.pairs} pairs"
-            )
-            print(f"  ratio gone / there, clock              {spread(speed.clock)}")
-            print(f"  ratio gone / there, processor time     {spread(speed.processor)}", flush=True)
+            print(f"  {given.pairs} pairs of bodies of {4 * given.rounds:,} calls")
+            print(f"    store there                        {spread(speed.there)} s")
+            print(f"    ratio gone / there, clock          {spread(speed.clock)}")
+            print(f"    ratio gone / there, processor time {spread(speed.processor)}", flush=True)
             if speed.ratio > HIGHEST_RATIO:
                 problems.append(f"{how}: bodies took {speed.ratio:.3f} of their time")
             problems += outage(engine, service, folder / "outage", how, given.seconds, given.slots)

@@ -26,6 +26,16 @@ from .stores import History, WholeStore
 
 MODULES = Path(__file__).resolve().parent / "modules"
 LOOK_EVERY_SECONDS = 20.0
+# What a worker logs when a sample or a total is not what it should be.
+COMPLAINTS = {
+    "metric_refused",
+    "metric_warning",
+    "metrics_damaged",
+    "metrics_order_not_persisted",
+    "metrics_partly_rejected",
+    "metrics_set_aside",
+    "metrics_unreadable",
+}
 # A successor that is killed while it starts lives for at most this long.
 LONGEST_START_SECONDS = 0.6
 
@@ -57,6 +67,7 @@ class Figures:
     findings: Findings = field(default_factory=Findings)
     series: int = 0
     samples: int = 0
+    falls: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -106,10 +117,15 @@ class Campaign:
         self._history.look()
         self.figures.findings = Ledger(self.witnesses).compare(self._history)
         self.figures.problems += self.figures.findings.problems
-        self.figures.problems += self._history.falls()
+        falls = self._history.falls()
+        self.figures.falls = len(falls)
+        self.figures.problems += falls
         self.figures.series = len(self._history.series)
         self.figures.samples = self._history.samples
         self._check_in_flight()
+        complaints = [one for one in worker.records() if one["event"] in COMPLAINTS]
+        complaints += worker.records(source="perago.metrics")
+        self._problem_unless(not complaints, f"{len(complaints)} complaints in the log: {complaints[:3]}")
         return self.figures
 
     def _started(self) -> Worker:
@@ -211,14 +227,20 @@ class Campaign:
         return successor
 
     def _every_slot_records(self, worker: Worker) -> bool:
-        """Whether each slot has an executor that has recorded: replacements may still be starting."""
+        """Whether every thread and child of an executor for each slot has recorded into every series."""
         guardian = worker.guardian().pid
         executors = {process.pid for process in worker.executors() if process.parent == guardian}
-        recording = {witness.executor for witness in Ledger(self.witnesses).witnesses if any(witness.steps)}
-        return len(executors) == self.plan.slots and executors <= recording
+        recorders = range(self.plan.threads + self.plan.children)
+        recorded = {
+            (witness.executor, witness.recorder)
+            for witness in Ledger(self.witnesses).witnesses
+            if all(witness.steps)
+        }
+        expected = {(executor, recorder) for executor in executors for recorder in recorders}
+        return len(executors) == self.plan.slots and expected <= recorded
 
     def _settle(self, worker: Worker) -> None:
-        """Wait until no body runs and the store knows it; then look at the gauges, which end with the worker."""
+        """Wait until no body runs and the store knows it, and look at the gauges before they end."""
 
         def idle() -> bool:
             shown = self._store.query("runtime.busy_slots", task_name=self.task)

@@ -73,7 +73,7 @@ class Ledger:
         return {series: (finished[series], begun[series]) for series in begun}
 
     def _compare_items(self, history: History, findings: Findings) -> None:
-        """Compare the buckets of `items`, of which each recorder has one: its own total, over all its runs."""
+        """Compare the buckets of `items`, of which each recorder has one: its own total over its runs."""
         finished: Tally[float] = Tally()
         begun: Tally[float] = Tally()
         for witness in self.witnesses:

@@ -1,4 +1,4 @@
-"""A store that is gone for a while under load, and whether bodies, totals and the end of the worker notice."""
+"""A store that is gone for a while under load: whether bodies, totals and the worker's end notice."""
 
 from __future__ import annotations
 

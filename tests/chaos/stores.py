@@ -1,4 +1,4 @@
-"""Stores of metrics for these tests: read whole, and a VictoriaMetrics of our own that can be stopped and hung."""
+"""Stores of metrics for these tests: read whole, and a VictoriaMetrics that can be stopped and hung."""
 
 from __future__ import annotations
 

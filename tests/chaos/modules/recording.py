@@ -100,7 +100,8 @@ def record(
     items, chunks, step, call, depth, position = own[: COUNTERS - SONGS]
     with witness(folder, slot, recorder, value) as words:
         steps, gauges = words.steps, words.gauges
-        while goes_on():
+        # At least once: with many threads the time may be over before the last one has begun.
+        while True:
             for _ in range(ROUNDS_A_BATCH):
                 steps[items.before] += 1
                 metrics.histogram("items", value)
@@ -134,6 +135,8 @@ def record(
                     steps[song.before] += 1
                     metrics.histogram("songs", SONG, labels=dict(song.labels))
                     steps[song.after] += 1
+            if not goes_on():
+                return
 
 
 def mark(calls: int, recorder: int) -> int:

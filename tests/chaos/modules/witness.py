@@ -1,7 +1,7 @@
-"""What a recording thread leaves behind whatever happens to it: a small file, stepped before and after each call.
+"""What a recording thread leaves behind whatever happens to it: a file, stepped before and after each call.
 
-The file is mapped, so that a step is a plain store, which outlives a SIGKILL. Used by the task that records and
-by the test that counts, so it needs nothing but the standard library.
+The file is mapped, so that a step is a plain store, which outlives a SIGKILL. Used by the task that records
+and by the test that counts, so it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 FILE_BYTES = mmap.PAGESIZE
 SUFFIX = ".witness"
 SONGS = 12
-# Bounds of the general ladder that binary numbers hold exactly: a recorder's samples fall into a bucket of its own.
+# Bounds of the general ladder that binary numbers hold exactly: each recorder has a bucket of its own.
 VALUES = tuple(step * 10**power for power in range(6) for step in (1.0, 2.5, 5.0))
 CHUNK = 3.0
 SONG = 0.5
