@@ -97,6 +97,7 @@ class Campaign:
             **variables,
         }
         self._killed: set[int] = set()
+        self._slots = plan.slots
         conductor.define(self.task)
 
     def run(self) -> Figures:
@@ -130,7 +131,7 @@ class Campaign:
 
     def _started(self) -> Worker:
         return Worker(
-            self._root, self._conductor.url, self.task, "-j", str(self.plan.slots),
+            self._root, self._conductor.url, self.task, "-j", str(self._slots),
             module="recording", **self._variables,
         )  # fmt: skip
 
@@ -212,16 +213,21 @@ class Campaign:
             return
 
     def _kill_supervisor(self, worker: Worker) -> Worker:
-        """Kill the supervisor and start another on its state, which every other time dies while it starts."""
+        """Kill the supervisor and start another on its state, which every other time dies while it starts.
+
+        A successor has all slots or half of them, so that the totals of slots that are gone have to stay.
+        """
         worker.signal(signal.SIGKILL)
         worker.wait()
         self.figures.supervisor_kills += 1
+        self._slots = self._random.choice((self.plan.slots, max(1, self.plan.slots // 2)))
         if self.figures.supervisor_kills % 2 == 0:
             early = self._started()
             time.sleep(self._random.uniform(0, LONGEST_START_SECONDS))
             early.signal(signal.SIGKILL)
             early.wait()
             self.figures.supervisor_kills += 1
+            self._slots = self._random.choice((self.plan.slots, max(1, self.plan.slots // 2)))
         successor = self._started()
         successor.wait_ready()
         return successor
@@ -237,7 +243,7 @@ class Campaign:
             if all(witness.steps)
         }
         expected = {(executor, recorder) for executor in executors for recorder in recorders}
-        return len(executors) == self.plan.slots and expected <= recorded
+        return len(executors) == self._slots and expected <= recorded
 
     def _settle(self, worker: Worker) -> None:
         """Wait until no body runs and the store knows it, and look at the gauges before they end."""
