@@ -26,6 +26,7 @@ def main() -> int:
         ["stop.py", "--stops", "20", "--kills", "5"],
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
         ["recorder.py"],
+        ["metric_kills.py", "--minutes", "1", "--kills", "60", "--supervisor-kills", "3"],
     ]
     for step in steps:
         print(f"## bench/{' '.join(step)}", flush=True)

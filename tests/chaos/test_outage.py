@@ -6,8 +6,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,8 @@ FLUSH_SECONDS = 2.0
 LAST_WORD_SECONDS = 0.5
 SLACK_SECONDS = 0.8
 ROUNDS = 100
+# Makes an address at which no push arrives.
+Gone = Callable[[WholeStore], AbstractContextManager[str]]
 
 
 @pytest.mark.services
@@ -95,12 +97,12 @@ def _half_open(store: WholeStore) -> Iterator[str]:
 
 @pytest.mark.parametrize("gone", [_refused, _unreachable, _half_open])
 def test_a_worker_ends_in_time_and_its_successor_brings_the_totals(
-    embedded_url: str, conductor: Conductor, tmp_path: Path, gone: object
+    embedded_url: str, conductor: Conductor, tmp_path: Path, gone: Gone
 ) -> None:
     task = f"chaos.{uuid.uuid4().hex[:12]}"
     conductor.define(task)
     store = WholeStore(embedded_url)
-    with gone(store) as url:  # type: ignore[operator]
+    with gone(store) as url:
         variables = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60000", "PERAGO_POLL_TIMEOUT": "200ms"}
         with worker_on(tmp_path, conductor, WholeStore(url), task, **variables) as worker:
             params = {"action": "measure", "folder": str(tmp_path), "rounds": ROUNDS}
