@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use crate::clock;
 use crate::fork;
@@ -50,6 +50,8 @@ impl Shard {
         self.word(base + CELL_SECOND).store(second, Ordering::Release);
         count.store(next, Ordering::Release);
         self.word(REDO_ARMED).store(0, Ordering::Release);
+        // A release store does not keep what follows it from moving before it: the next sample's record must not.
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Records a histogram's `value`, which falls into `bucket`.

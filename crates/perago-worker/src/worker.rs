@@ -153,6 +153,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instrume
         worker_id_prefix: options.settings.worker_id_prefix.clone(),
         arenas: arenas.clone(),
         instruments: instruments.clone(),
+        longest_restart_delay: options.settings.restart_max_delay,
     }
 }
 

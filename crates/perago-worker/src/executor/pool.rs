@@ -41,6 +41,8 @@ pub struct PoolOptions {
     pub arenas: Arenas,
     /// Told of every executor that is replaced.
     pub instruments: Instruments,
+    /// A process that dies again and again is replaced after ever longer delays, up to this one.
+    pub longest_restart_delay: Duration,
 }
 
 impl PoolOptions {

@@ -38,7 +38,7 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         if started.elapsed() > restart::PROVEN_AFTER {
             consecutive = 0;
         }
-        let delay = restart::delay(consecutive);
+        let delay = restart::delay(consecutive, pool.options.longest_restart_delay);
         consecutive = consecutive.saturating_add(1);
         let is_body_stopped = pool.executors[index].is_body_stopped.take();
         pool.options.instruments.executor_restarted(restart_cause(is_body_stopped, &death));
@@ -46,7 +46,7 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         pool.logger.write(
             Record::new(Level::Error, "executor_exited", format!("executor {how}; restarting"))
                 .with("slot", index as u64 + 1)
-                .with("restart_delay_seconds", delay.as_secs())
+                .with("restart_delay_seconds", delay.as_secs_f64())
                 .with("stderr", death.last_lines),
         );
         let stopped = async {

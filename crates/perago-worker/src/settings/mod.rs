@@ -52,6 +52,9 @@ pub const MAXIMUM_POLL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `PERAGO_EXECUTOR_READY_TIMEOUT`: heavy libraries take minutes to import from cold network disks.
 pub const DEFAULT_EXECUTOR_READY_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Default of `PERAGO_RESTART_MAX_DELAY`.
+pub const DEFAULT_RESTART_MAX_DELAY: Duration = Duration::from_secs(30);
+
 /// All settings of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -81,6 +84,8 @@ pub struct Settings {
     pub lease_policy: LeasePolicy,
     /// Limit for an executor to import the module.
     pub executor_ready_timeout: Duration,
+    /// Longest wait before a dead executor is replaced.
+    pub restart_max_delay: Duration,
     /// Age at which abandoned workspaces are removed.
     pub workspace_gc_ttl: Duration,
     /// Time between two searches for abandoned workspaces.
@@ -173,6 +178,7 @@ impl Settings {
                 DEFAULT_EXECUTOR_READY_TIMEOUT,
                 &mut errors,
             ),
+            restart_max_delay: reader.restart_max_delay(&mut errors),
             workspace_gc_ttl: reader.duration(
                 "PERAGO_WORKSPACE_GC_TTL",
                 DEFAULT_WORKSPACE_GC_TTL,
@@ -270,6 +276,12 @@ impl Reader<'_> {
             Err(SettingsError::value(NAME, "must not be longer than 5s, the limit of the Conductor server"))
         });
         errors.keep(read, DEFAULT_POLL_TIMEOUT)
+    }
+
+    fn restart_max_delay(&self, errors: &mut Errors) -> Duration {
+        const NAME: &str = "PERAGO_RESTART_MAX_DELAY";
+        let read = self.environment.get(NAME).map(|text| quantities::short_duration(NAME, text));
+        errors.keep(read.unwrap_or(Ok(DEFAULT_RESTART_MAX_DELAY)), DEFAULT_RESTART_MAX_DELAY)
     }
 
     fn log_file_max_size(&self, errors: &mut Errors) -> u64 {

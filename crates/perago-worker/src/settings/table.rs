@@ -73,6 +73,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("PERAGO_POLL_TIMEOUT", "1s", "duration of at most 5s, ms allowed", "How long the server holds an idle worker's poll.", Setting),
     variable("PERAGO_LEASE_POLICY", "lapse", "lapse or strict", "What happens to a body whose lease passed without contact: it runs on, or it is stopped.", Setting),
     variable("PERAGO_EXECUTOR_READY_TIMEOUT", "5m", DURATION_RULE, "Limit for an executor to import the module.", Setting),
+    variable("PERAGO_RESTART_MAX_DELAY", "30s", "positive duration, ms allowed", "Longest wait before an executor that dies again and again is replaced.", Setting),
     variable("PERAGO_WORKSPACE_GC_TTL", "24h", DURATION_RULE, "Age at which abandoned workspaces are removed.", Setting),
     variable("PERAGO_WORKSPACE_GC_INTERVAL", "1h", DURATION_RULE, "Time between two searches for abandoned workspaces.", Setting),
     variable("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "", DURATION_RULE, "Deadline for running bodies at shutdown; without it they are waited for.", Setting),

@@ -38,6 +38,7 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(settings.lease_policy, LeasePolicy::Lapse);
     assert_eq!(settings.log_target, LogTarget::File);
     assert_eq!(settings.poll_timeout, Duration::from_secs(1));
+    assert_eq!(settings.restart_max_delay, Duration::from_secs(30));
     assert_eq!(settings.workspace_gc_ttl, Duration::from_secs(86_400));
     assert_eq!(settings.workspace_gc_interval, Duration::from_secs(3_600));
     assert_eq!(settings.shutdown_force_kill_after, None);
@@ -66,6 +67,7 @@ fn each_rule_names_its_variable() {
         ("PERAGO_POLL_TIMEOUT", "6s", "longer than 5s"),
         ("PERAGO_POLL_TIMEOUT", "0ms", "positive duration"),
         ("PERAGO_EXECUTOR_READY_TIMEOUT", "soon", "positive duration"),
+        ("PERAGO_RESTART_MAX_DELAY", "0s", "positive duration"),
         ("PERAGO_WORKSPACE_GC_TTL", "", "positive duration"),
         ("PERAGO_WORKSPACE_GC_INTERVAL", "1.5h", "positive duration"),
         ("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "30", "positive duration"),
