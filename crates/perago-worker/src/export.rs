@@ -46,11 +46,11 @@ impl Export {
         let (exporter, handle) = Exporter::new(options(metrics, resource), series, move |event| {
             on_event(&for_events, &instruments, event);
         })?;
-        let (watched, for_arenas) = (arenas.clone(), logger.clone());
+        let (for_watcher, for_arenas) = (arenas.clone(), logger.clone());
         let watcher = spawn_local(async move {
             loop {
                 tokio::time::sleep(LOOK_AT_ARENAS_EVERY).await;
-                watched.log_events(&for_arenas);
+                for_watcher.log_events(&for_arenas);
             }
         });
         let arenas = arenas.clone();
