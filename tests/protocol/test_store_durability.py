@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ class Mortal:
         self.url = line.removeprefix(ANNOUNCEMENT).strip()
 
     def kill(self) -> None:
-        """SIGKILL: no handler runs."""
+        """SIGKILL: no handler runs; once is enough."""
+        if self.process.poll() is not None:
+            return
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
         assert self.process.stdout is not None
@@ -40,9 +43,23 @@ class Mortal:
         return lake
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Mortal]]:
+    """Starts servers over one folder; none of them outlives its test."""
+    started: list[Mortal] = []
+
+    def start(*arguments: str) -> Mortal:
+        started.append(Mortal(tmp_path, *arguments))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
 @pytest.mark.parametrize("kind", ["s3", "local"])
-def test_repositories_survive_a_kill(tmp_path: Path, kind: str) -> None:
-    server = Mortal(tmp_path, "--object-store", kind)
+def test_repositories_survive_a_kill(start: Callable[..., Mortal], kind: str) -> None:
+    server = start("--object-store", kind)
     lake = Lake("embedded", server.url, KEY, KEY)
     lake.put("main", "a", "base", x_lakefs_meta_k="v")
     first = lake.commit("main", metadata={"stamp": "1"}).json
@@ -57,7 +74,7 @@ def test_repositories_survive_a_kill(tmp_path: Path, kind: str) -> None:
     tree, staged = lake.tree(), lake.staged()
     server.kill()
 
-    server = Mortal(tmp_path, "--object-store", kind)
+    server = start("--object-store", kind)
     lake = server.reach(lake)
     assert (lake.tree(), lake.staged(), lake.head()) == (tree, staged, merged)
     assert lake.get("main", "b").body == b"b" * 300_000
@@ -66,32 +83,30 @@ def test_repositories_survive_a_kill(tmp_path: Path, kind: str) -> None:
     assert lake.here("GET", "/tags/v1").json["commit_id"] == first["id"]
     assert lake.here("GET", "/settings/branch_protection").json == [{"pattern": "rel-*"}]
     assert lake.commit("main").status == 201
-    server.kill()
 
 
-def test_a_signed_upload_goes_on_after_a_kill(tmp_path: Path) -> None:
-    server = Mortal(tmp_path)
+def test_a_signed_upload_goes_on_after_a_kill(start: Callable[..., Mortal]) -> None:
+    server = start()
     lake = Lake("embedded", server.url, KEY, KEY)
     backing = lake.here("GET", "/branches/main/staging/backing", path="p", presign="true").json
     assert send("PUT", backing["presigned_url"], b"hello").status == 200
-    start = lake.here("POST", "/branches/main/staging/pmpu", path="q", parts=1).json
-    etag = send("PUT", start["presigned_urls"][0], b"part").headers["etag"]
+    parts = lake.here("POST", "/branches/main/staging/pmpu", path="q", parts=1).json
+    etag = send("PUT", parts["presigned_urls"][0], b"part").headers["etag"]
     server.kill()
 
-    server = Mortal(tmp_path)
+    server = start()
     lake = server.reach(lake)
     link = {"staging": {"physical_address": backing["physical_address"]}, "checksum": "x", "size_bytes": 5}
     assert lake.here("PUT", "/branches/main/staging/backing", link, path="p").status == 200
     assert lake.get("main", "p").body == b"hello"
-    body = {"physical_address": start["physical_address"], "parts": [{"part_number": 1, "etag": etag}]}
-    done = lake.here("PUT", f"/branches/main/staging/pmpu/{start['upload_id']}", body, path="q")
+    body = {"physical_address": parts["physical_address"], "parts": [{"part_number": 1, "etag": etag}]}
+    done = lake.here("PUT", f"/branches/main/staging/pmpu/{parts['upload_id']}", body, path="q")
     assert done.status == 200
     assert lake.get("main", "q").body == b"part"
-    server.kill()
 
 
-def test_a_kill_amid_writes_keeps_what_was_answered(tmp_path: Path) -> None:
-    server = Mortal(tmp_path)
+def test_a_kill_amid_writes_keeps_what_was_answered(start: Callable[..., Mortal]) -> None:
+    server = start()
     lake = Lake("embedded", server.url, KEY, KEY)
     answered: list[str] = []
     enough = threading.Event()
@@ -112,17 +127,15 @@ def test_a_kill_amid_writes_keeps_what_was_answered(tmp_path: Path) -> None:
     server.kill()
     writer.join()
 
-    server = Mortal(tmp_path)
+    server = start()
     lake = server.reach(lake)
     for path in answered:
         assert lake.get("main", path).body == f"<{int(path)}>".encode()
-    server.kill()
 
 
-def test_a_folder_has_one_server(tmp_path: Path) -> None:
-    server = Mortal(tmp_path)
+def test_a_folder_has_one_server(start: Callable[..., Mortal], tmp_path: Path) -> None:
+    start()
     command = embedded_server("--data-dir", str(tmp_path)).command
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    server.kill()
     assert second.returncode != 0
     assert str(tmp_path) in second.stderr
