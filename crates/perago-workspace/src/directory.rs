@@ -228,12 +228,12 @@ impl<'a> FileCreator<'a> {
         let Some(parent) = parent else {
             return Ok(File::from(rustix::fs::openat(&self.directory.root, name, CREATE_FILE, mode)?));
         };
-        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
-            let opened = descend(self.directory.root.as_fd(), parent.as_bytes(), true)?;
-            self.last = Some((parent.to_owned(), opened));
-        }
-        let (_, parent) = self.last.as_ref().expect("it was just set");
-        Ok(File::from(rustix::fs::openat(parent, name, CREATE_FILE, mode)?))
+        let opened = match self.last.take() {
+            Some((last, opened)) if last == parent => opened,
+            _ => descend(self.directory.root.as_fd(), parent.as_bytes(), true)?,
+        };
+        let (_, opened) = self.last.insert((parent.to_owned(), opened));
+        Ok(File::from(rustix::fs::openat(opened, name, CREATE_FILE, mode)?))
     }
 }
 

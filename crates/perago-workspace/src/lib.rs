@@ -4,11 +4,13 @@
 //! finds what a body has changed ([`Manifest::edits_in`]) and publishes it as one commit ([`publish`]). It speaks to a
 //! store through [`Repository`] and knows no server, no worker and no authoring language.
 
+mod attempt_directory;
 mod backoff;
 mod cache;
 mod copy;
 mod directory;
 mod error;
+mod garbage;
 mod glob;
 mod guards;
 mod manifest;
@@ -18,9 +20,13 @@ mod publish;
 mod stamp;
 mod store;
 
+pub use attempt_directory::{
+    AttemptDirectory, AttemptMarker, LeftDirectory, attempt_directories, remove_tree,
+};
 pub use cache::{Cache, CacheOptions};
 pub use directory::{Directory, FileCreator, FileState};
 pub use error::WorkspaceError;
+pub use garbage::{Garbage, Verdict, collect_branches, collect_directories};
 pub use glob::{GlobDialect, NamePattern, count_matches};
 pub use guards::{GuardPhase, check_guardrails, violation_of};
 pub use manifest::{Edits, Manifest, ManifestEntry, ObjectIdentity};

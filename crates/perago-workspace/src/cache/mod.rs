@@ -172,11 +172,11 @@ impl Cache {
         }
         let known = self.index().state_of(&blob);
         let path = self.path_of(&blob);
-        if let (Some(state), Ok(file)) = (known, File::open(&path)) {
-            if self.state_of(&file)? == state {
-                self.record(&[Record { object, blob, state }])?;
-                return Ok(true);
-            }
+        if let (Some(state), Ok(file)) = (known, File::open(&path))
+            && self.state_of(&file)? == state
+        {
+            self.record(&[Record { object, blob, state }])?;
+            return Ok(true);
         }
         if !self.copier.shares_blocks() && self.free_bytes()? < reserved.saturating_add(size + SPARE_BYTES) {
             return Ok(false);

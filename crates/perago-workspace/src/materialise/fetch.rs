@@ -38,9 +38,8 @@ impl<R: Repository> Transfers<R> {
         let (mut breaks, mut resumes) = (0, 0);
         loop {
             let before = position;
-            let broken = match self.read_on(object, &mut position, range.end, sink).await? {
-                None => return Ok(()),
-                Some(broken) => broken,
+            let Some(broken) = self.read_on(object, &mut position, range.end, sink).await? else {
+                return Ok(());
             };
             resumes += 1;
             breaks = if position > before { 1 } else { breaks + 1 };
@@ -95,13 +94,10 @@ async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(result) => result,
-        Err(_) => {
-            let message = format!("no byte arrived for {} s", limit.as_secs());
-            Err(StoreError::new(StoreErrorKind::Lost, message))
-        }
-    }
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        let message = format!("no byte arrived for {} s", limit.as_secs());
+        Err(StoreError::new(StoreErrorKind::Lost, message))
+    })
 }
 
 fn failed(object: &ObjectEntry, position: u64, error: &StoreError) -> WorkspaceError {

@@ -147,7 +147,7 @@ pub async fn materialise<R: Repository>(
         memory: Semaphore::new(permits(request.options.memory_bytes)),
         outstanding: Arc::new(AtomicU64::new(needed)),
     };
-    let (mut finished, missing) = transfers.from_cache(jobs).await?;
+    let (mut finished, missing) = transfers.take_from_cache(jobs).await?;
     let mut result = Materialised {
         cached_files: finished.len() as u64,
         cached_bytes: finished.iter().map(|file| file.entry.state.size).sum(),
@@ -241,7 +241,7 @@ async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64
 }
 
 impl<R: Repository> Transfers<R> {
-    async fn from_cache(&self, jobs: Vec<Job>) -> Result<(Vec<Finished>, Vec<Job>), WorkspaceError> {
+    async fn take_from_cache(&self, jobs: Vec<Job>) -> Result<(Vec<Finished>, Vec<Job>), WorkspaceError> {
         let Some(cache) = &self.cache else { return Ok((Vec::new(), jobs)) };
         let repository = self.repository.identity();
         cache.refresh();

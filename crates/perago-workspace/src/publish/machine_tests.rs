@@ -96,7 +96,7 @@ fn a_body_without_changes_publishes_nothing() {
     }
     let theirs = foreign("F", &["R"]);
     assert_eq!(
-        start(OnMovedHead::Fail, false).next(history(&[theirs.clone()])),
+        start(OnMovedHead::Fail, false).next(history(std::slice::from_ref(&theirs))),
         moved(theirs.clone(), OwnCommit::None)
     );
     assert_eq!(start(OnMovedHead::Merge, false).next(history(&[theirs])), unchanged("F"));
@@ -113,7 +113,10 @@ fn a_merge_over_the_judged_head_is_done() {
 fn an_own_older_commit_is_superseded_from_the_head() {
     let older = own("C0", &["R", "S0"], 0);
     let mut publication = start(OnMovedHead::Fail, true);
-    assert_eq!(publication.next(history(&[older.clone()])), Effect::Stage { base: "C0".to_owned() });
+    assert_eq!(
+        publication.next(history(std::slice::from_ref(&older))),
+        Effect::Stage { base: "C0".to_owned() }
+    );
     assert_eq!(publication.next(Event::Staged(Ok(None))), unchanged("C0"));
     let mut undoing = start(OnMovedHead::Fail, false);
     assert_eq!(undoing.next(history(&[older])), Effect::Stage { base: "C0".to_owned() });
@@ -140,7 +143,10 @@ fn over_a_foreign_head_the_base_is_what_is_ours() {
 fn a_newer_attempt_wins() {
     let newer = own("C2", &["R", "S2"], 2);
     let superseded = |ours| failed(PublishFailure::Superseded { ours });
-    assert_eq!(start(OnMovedHead::Merge, true).next(history(&[newer.clone()])), superseded(OwnCommit::None));
+    assert_eq!(
+        start(OnMovedHead::Merge, true).next(history(std::slice::from_ref(&newer))),
+        superseded(OwnCommit::None)
+    );
 
     // A newer attempt deleted our branch: while we wrote to it, and before the merge.
     let mut publication = start(OnMovedHead::Fail, true);
@@ -149,7 +155,7 @@ fn a_newer_attempt_wins() {
     assert_eq!(publication.next(Event::Staged(Err(gone.clone()))), superseded(OwnCommit::None));
     let mut publication = merging(OnMovedHead::Fail);
     assert_eq!(publication.next(Event::Merged(Err(gone))), Effect::ReadHistory);
-    assert_eq!(publication.next(history(&[newer.clone()])), superseded(OwnCommit::None));
+    assert_eq!(publication.next(history(std::slice::from_ref(&newer))), superseded(OwnCommit::None));
 
     // Our merge came through above a newer attempt's commit: it is undone.
     let mut publication = merging(OnMovedHead::Fail);
@@ -271,10 +277,10 @@ fn a_conflict_names_its_keys_where_merging_is_allowed() {
     let conflict = || Event::Merged(Err(error(StoreErrorKind::Conflict)));
     let mut publication = merging(OnMovedHead::Merge);
     publication.next(conflict());
-    assert_eq!(publication.next(history(&[theirs.clone()])), Effect::ListConflicts);
+    assert_eq!(publication.next(history(std::slice::from_ref(&theirs))), Effect::ListConflicts);
     let keys = vec!["a".to_owned()];
     assert_eq!(publication.next(Event::Conflicts(Ok(keys.clone()))), failed(PublishFailure::Conflict(keys)));
     let mut publication = merging(OnMovedHead::Fail);
     publication.next(conflict());
-    assert_eq!(publication.next(history(&[theirs.clone()])), moved(theirs, OwnCommit::None));
+    assert_eq!(publication.next(history(std::slice::from_ref(&theirs))), moved(theirs, OwnCommit::None));
 }

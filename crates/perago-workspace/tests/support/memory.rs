@@ -29,6 +29,9 @@ pub enum Fault {
 /// Anything done to the repository just before a call.
 type Interference = Box<dyn FnMut(&mut State, &Call) -> Option<Fault> + Send>;
 
+/// Decides how a read goes.
+type ReadScript = Box<dyn FnMut(&ObjectEntry, &[u8]) -> ReadPlan + Send>;
+
 /// One call as a script sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -59,7 +62,7 @@ struct Line {
 pub struct MemoryRepository {
     state: Mutex<State>,
     interference: Mutex<Option<Interference>>,
-    reading: Mutex<Option<Box<dyn FnMut(&ObjectEntry, &[u8]) -> ReadPlan + Send>>>,
+    reading: Mutex<Option<ReadScript>>,
 }
 
 /// How one read goes.
@@ -178,10 +181,10 @@ impl State {
         if let Some(line) = self.branches.get(reference) {
             return Ok(line.head.clone());
         }
-        match self.commits.contains_key(reference) {
-            true => Ok(reference.to_owned()),
-            false => Err(fault(StoreErrorKind::NotFound, &format!("{reference} not found"))),
+        if self.commits.contains_key(reference) {
+            return Ok(reference.to_owned());
         }
+        Err(fault(StoreErrorKind::NotFound, &format!("{reference} not found")))
     }
 
     fn add_commit(
@@ -549,7 +552,7 @@ fn address(content: &[u8]) -> String {
 pub fn md5_of(content: &[u8]) -> String {
     use md5::{Digest, Md5};
 
-    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<String>>().concat()
 }
 
 fn page<T>(mut items: Vec<T>, name: impl Fn(&T) -> String) -> Page<T> {

@@ -39,10 +39,10 @@ impl Control {
 
 impl AttemptControl for Control {
     async fn fence(&self, _effect: Duration) -> Result<(), String> {
-        match self.asked.fetch_add(1, Ordering::SeqCst) < self.holds {
-            true => Ok(()),
-            false => Err("the task was given to another worker".to_owned()),
+        if self.asked.fetch_add(1, Ordering::SeqCst) < self.holds {
+            return Ok(());
         }
+        Err("the task was given to another worker".to_owned())
     }
 
     async fn staged(&self, _branch: &str, commit: &str) {
