@@ -154,9 +154,9 @@ pub struct Terms {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     FirstFence,
+    DeletingOlder,
     Assessing,
     Staging,
-    Fencing,
     MergeFence { again: u32 },
     Merging { again: u32 },
     CheckingParent,
@@ -203,15 +203,17 @@ impl Publication {
         let state = std::mem::replace(&mut self.state, State::Over);
         match (state, event) {
             (_, Event::FenceLost(reason)) => self.fail(PublishFailure::LeaseLost(reason)),
-            (State::FirstFence, Event::FenceHeld) => self.go(State::Assessing, Effect::ReadHistory),
+            // At once, and not only before a merge: a body without changes must fence older attempts too. An older
+            // attempt that may still merge asked the server before the task was handed to us, so its branch is there.
+            (State::FirstFence, Event::FenceHeld) => self.go(State::DeletingOlder, Effect::DeleteOlder),
+            (State::DeletingOlder, Event::OlderDeleted(result)) => match result {
+                Ok(()) => self.go(State::Assessing, Effect::ReadHistory),
+                Err(error) => self.fail(PublishFailure::Store(error)),
+            },
             (State::MergeFence { again }, Event::FenceHeld) => {
                 self.go(State::Merging { again }, Effect::Merge { again })
             }
             (State::Staging, Event::Staged(result)) => self.staged(result),
-            (State::Fencing, Event::OlderDeleted(result)) => match result {
-                Ok(()) => self.go(State::MergeFence { again: 0 }, Effect::Fence),
-                Err(error) => self.fail(PublishFailure::Store(error)),
-            },
             (State::Merging { again }, Event::Merged(result)) => self.merged(result, again),
             (State::CheckingParent, Event::MergeRead(result)) => match result {
                 Ok(commit) if commit.parents.first() == Some(&self.head) => {
@@ -294,7 +296,7 @@ impl Publication {
         match result {
             Ok(Some(commit)) => {
                 self.staged = Some(commit);
-                self.go(State::Fencing, Effect::DeleteOlder)
+                self.go(State::MergeFence { again: 0 }, Effect::Fence)
             }
             Ok(None) => self.finish(Outcome::Unchanged(self.adopted.clone())),
             // Only a newer attempt deletes our branch while we write to it.

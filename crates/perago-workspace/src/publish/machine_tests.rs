@@ -55,7 +55,8 @@ fn start(on_moved_head: OnMovedHead, has_edits: bool) -> Publication {
     let terms = Terms { work: work(), epoch, input: "R".to_owned(), on_moved_head, has_edits };
     let (mut publication, first) = Publication::new(terms);
     assert_eq!(first, Effect::Fence);
-    assert_eq!(publication.next(Event::FenceHeld), Effect::ReadHistory);
+    assert_eq!(publication.next(Event::FenceHeld), Effect::DeleteOlder);
+    assert_eq!(publication.next(Event::OlderDeleted(Ok(()))), Effect::ReadHistory);
     publication
 }
 
@@ -63,8 +64,7 @@ fn start(on_moved_head: OnMovedHead, has_edits: bool) -> Publication {
 fn merging(on_moved_head: OnMovedHead) -> Publication {
     let mut publication = start(on_moved_head, true);
     assert_eq!(publication.next(history(&[])), Effect::Stage { base: "R".to_owned() });
-    assert_eq!(publication.next(Event::Staged(Ok(Some("S".to_owned())))), Effect::DeleteOlder);
-    assert_eq!(publication.next(Event::OlderDeleted(Ok(()))), Effect::Fence);
+    assert_eq!(publication.next(Event::Staged(Ok(Some("S".to_owned())))), Effect::Fence);
     assert_eq!(publication.next(Event::FenceHeld), Effect::Merge { again: 0 });
     publication
 }

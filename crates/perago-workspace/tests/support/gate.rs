@@ -1,8 +1,8 @@
 //! A repository that holds its caller back at one call, while others use the one behind it.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use perago_workspace::{Branch, Commit, CommitText, ObjectEntry, Page, Repository, StoreError, UploadSource};
@@ -13,10 +13,14 @@ use super::memory::{MemoryRepository, MemoryStream};
 /// The repository behind a gate.
 pub struct GatedRepository {
     inner: Arc<MemoryRepository>,
-    closed_at: usize,
-    calls: AtomicUsize,
-    reached: Arc<Notify>,
-    wake: Arc<Notify>,
+    pace: Pace,
+}
+
+enum Pace {
+    /// One call waits until it is woken.
+    ClosedAt { number: usize, calls: AtomicUsize, reached: Arc<Notify>, wake: Arc<Notify> },
+    /// Every call waits for a random time, so that callers take turns in a random order.
+    Random(Mutex<fastrand::Rng>),
 }
 
 impl GatedRepository {
@@ -27,19 +31,29 @@ impl GatedRepository {
         reached: &Arc<Notify>,
         wake: &Arc<Notify>,
     ) -> Self {
-        Self {
-            inner: Arc::clone(inner),
-            closed_at,
-            calls: AtomicUsize::new(0),
-            reached: Arc::clone(reached),
-            wake: Arc::clone(wake),
-        }
+        let (reached, wake) = (Arc::clone(reached), Arc::clone(wake));
+        let pace = Pace::ClosedAt { number: closed_at, calls: AtomicUsize::new(0), reached, wake };
+        Self { inner: Arc::clone(inner), pace }
+    }
+
+    /// Delays every call by a random time.
+    pub fn random(inner: &Arc<MemoryRepository>, seed: u64) -> Self {
+        let pace = Pace::Random(Mutex::new(fastrand::Rng::with_seed(seed)));
+        Self { inner: Arc::clone(inner), pace }
     }
 
     async fn pass(&self) -> &MemoryRepository {
-        if self.calls.fetch_add(1, Ordering::SeqCst) == self.closed_at {
-            self.reached.notify_one();
-            self.wake.notified().await;
+        match &self.pace {
+            Pace::ClosedAt { number, calls, reached, wake } => {
+                if calls.fetch_add(1, Ordering::SeqCst) == *number {
+                    reached.notify_one();
+                    wake.notified().await;
+                }
+            }
+            Pace::Random(random) => {
+                let pause = random.lock().unwrap().u64(0..1000);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
         }
         &self.inner
     }

@@ -13,10 +13,12 @@ use perago_workspace::{
 
 use super::memory::{Tree, md5_of};
 
-/// A fence that holds until it has been asked so often.
+/// A fence that holds until it has been asked so often, or until a newer attempt has begun.
 pub struct Control {
     holds: usize,
     asked: AtomicUsize,
+    attempt: usize,
+    newest: Arc<AtomicUsize>,
     staged: Mutex<Vec<String>>,
 }
 
@@ -28,7 +30,18 @@ impl Control {
 
     /// A fence that is lost after `holds` answers.
     pub fn holding_times(holds: usize) -> Self {
-        Self { holds, asked: AtomicUsize::new(0), staged: Mutex::new(Vec::new()) }
+        Self { holds, ..Self::of_attempt(0, &Arc::default()) }
+    }
+
+    /// A fence as a server keeps it: attempt number `attempt` holds until `newest` is a higher one.
+    pub fn of_attempt(attempt: usize, newest: &Arc<AtomicUsize>) -> Self {
+        Self {
+            holds: usize::MAX,
+            asked: AtomicUsize::new(0),
+            attempt,
+            newest: Arc::clone(newest),
+            staged: Mutex::new(Vec::new()),
+        }
     }
 
     /// The commits that were recorded before their merge.
@@ -39,7 +52,8 @@ impl Control {
 
 impl AttemptControl for Control {
     async fn fence(&self, _effect: Duration) -> Result<(), String> {
-        if self.asked.fetch_add(1, Ordering::SeqCst) < self.holds {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        if asked < self.holds && self.newest.load(Ordering::SeqCst) <= self.attempt {
             return Ok(());
         }
         Err("the task was given to another worker".to_owned())
@@ -111,6 +125,17 @@ impl Attempt {
                 None => std::fs::remove_file(path).unwrap(),
             }
         }
+    }
+
+    /// What the whole repository must hold when this attempt alone has published over `tree`.
+    pub fn wanted(&self, tree: &Tree) -> Tree {
+        let outside = tree.iter().filter(|(key, _)| self.prefix.path_of(key).unwrap().is_none());
+        let mut wanted: Tree = outside.map(|(key, content)| (key.clone(), content.clone())).collect();
+        for (path, _) in self.directory.scan().unwrap() {
+            let content = std::fs::read(self.directory.path().join(path.as_str())).unwrap();
+            wanted.insert(self.prefix.key_of(&path).unwrap(), content.into());
+        }
+        wanted
     }
 
     /// Publishes to `main`.
