@@ -5,14 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use perago_http::{Secret, WarningSink};
 use reqwest::Method;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, ErrorKind};
-use crate::options::{Credentials, WarningSink};
+use crate::options::Credentials;
 use crate::reply::Reply;
-use crate::secret::Secret;
 use crate::transport::{Request, Transport};
 
 const OPERATION: &str = "obtain a token";

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use perago_http::AddressError;
+
 /// A failed call: what was tried, on which server, and why it failed. Never holds a token, key or body of ours.
 #[derive(Debug)]
 pub struct Error {
@@ -165,6 +167,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<AddressError> for Error {
+    fn from(error: AddressError) -> Self {
+        Self::options(error.to_string())
+    }
+}
 
 /// Whether a 500 speaks of the server's database rather than of our request.
 ///

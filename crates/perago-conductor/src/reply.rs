@@ -1,12 +1,10 @@
 //! A received answer and how it is read.
 
+use perago_http::excerpt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::ErrorKind;
-
-/// Longest message of a server that we repeat, in characters.
-const MESSAGE_LIMIT: usize = 500;
 
 /// Status and body of an answer.
 #[derive(Debug)]
@@ -81,18 +79,9 @@ impl Reply {
     }
 }
 
-/// The first line-free part of `text`, short enough to print.
-fn excerpt(text: &str) -> String {
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match flat.char_indices().nth(MESSAGE_LIMIT) {
-        Some((end, _)) => format!("{}…", &flat[..end]),
-        None => flat,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{MESSAGE_LIMIT, Reply};
+    use super::Reply;
     use crate::error::ErrorKind;
 
     fn reply(status: u16, body: &str) -> Reply {
@@ -109,16 +98,6 @@ mod tests {
             panic!("{failure:?}");
         };
         assert_eq!(message, "No such task");
-    }
-
-    #[test]
-    fn long_pages_are_cut() {
-        let ErrorKind::Status { message, from_conductor: false, .. } =
-            reply(502, &format!("<html>\n{}</html>", "ä ".repeat(5_000))).failure()
-        else {
-            panic!("expected a status");
-        };
-        assert_eq!(message.chars().count(), MESSAGE_LIMIT + 1);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Demo<'_> {
 }
 
 fn client(server: &DevHandle) -> Result<Client, Failure> {
-    let address = Address::parse(&server.conductor_url()).map_err(conductor)?;
+    let address = Address::parse(&server.conductor_url()).map_err(internal)?;
     Client::new(&ClientOptions::new(address)).map_err(conductor)
 }
 

@@ -4,7 +4,20 @@ use std::fmt;
 
 use url::{Host, Url};
 
-use crate::error::Error;
+/// Why a text is no address of a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// Neither `http` nor `https`.
+    #[error("the server URL must start with http:// or https://")]
+    Scheme,
+    /// No host.
+    #[error("the server URL has no host")]
+    Host,
+    /// No URL at all.
+    #[error("the server URL is not a URL: {0}")]
+    Syntax(url::ParseError),
+}
 
 /// The base URL of a server's API, such as `http://localhost:8080/api`, with or without a trailing slash.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,18 +29,18 @@ impl Address {
     /// Parses a base URL.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Options`] when the text is no absolute `http` or `https` URL with a host.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let refuse = |reason: &str| Error::options(format!("the Conductor server URL {reason}"));
+    /// When the text is no absolute `http` or `https` URL with a host.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
         let mut base = Url::parse(text.trim()).map_err(|error| match error {
-            url::ParseError::RelativeUrlWithoutBase => refuse("must start with http:// or https://"),
-            other => refuse(&format!("is not a URL: {other}")),
+            url::ParseError::RelativeUrlWithoutBase => AddressError::Scheme,
+            url::ParseError::EmptyHost => AddressError::Host,
+            other => AddressError::Syntax(other),
         })?;
         if !matches!(base.scheme(), "http" | "https") {
-            return Err(refuse("must start with http:// or https://"));
+            return Err(AddressError::Scheme);
         }
         if base.host_str().is_none_or(str::is_empty) {
-            return Err(refuse("has no host"));
+            return Err(AddressError::Host);
         }
         base.set_query(None);
         base.set_fragment(None);
@@ -37,7 +50,7 @@ impl Address {
     }
 
     /// The URL of `segments` below the base; each segment is percent-encoded, so that a slash in an id stays in it.
-    pub(crate) fn join(&self, segments: &[&str]) -> Url {
+    pub fn join(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
@@ -85,17 +98,16 @@ impl fmt::Debug for Address {
 }
 
 impl std::str::FromStr for Address {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         Self::parse(text)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Address;
-    use crate::error::ErrorKind;
+    use super::{Address, AddressError};
 
     #[test]
     fn trailing_slashes_make_no_difference() {
@@ -134,9 +146,15 @@ mod tests {
 
     #[test]
     fn what_is_no_http_address_is_refused() {
-        for text in ["", "host:8080/api", "/api", "ftp://host/", "http://"] {
-            let error = Address::parse(text).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Options(_)), "{text}");
+        for (text, expected) in [
+            ("", AddressError::Scheme),
+            ("host:8080/api", AddressError::Scheme),
+            ("/api", AddressError::Scheme),
+            ("ftp://host/", AddressError::Scheme),
+            ("http://", AddressError::Host),
+            ("http://host:port/", AddressError::Syntax(url::ParseError::InvalidPort)),
+        ] {
+            assert_eq!(Address::parse(text).unwrap_err(), expected, "{text}");
         }
     }
 
