@@ -20,3 +20,4 @@ pub mod signals;
 pub mod state_directory;
 pub mod worker;
 pub mod worker_error;
+pub mod workspace;

@@ -35,7 +35,7 @@ pub use path::{LONGEST_KEY_BYTES, MARKER_FILE, PathError, Prefix, RelativePath};
 pub use publish::{AttemptControl, PublishReport, PublishRequest, publish};
 pub use stamp::{CommitStamp, Epoch, StagingName, Stamp, Work};
 pub use store::{
-    Branch, ByteStream, Commit, CommitId, CommitText, ObjectEntry, Page, Repository, SecretUrl, StoreError,
+    Branch, ByteStream, Commit, CommitId, CommitText, ObjectEntry, Page, ReadAccess, Repository, StoreError,
     StoreErrorKind, UploadSource,
 };
 

@@ -1,9 +1,9 @@
 //! What the engine needs of a store: one repository with branches, commits and objects.
 //!
-//! Named for what materialising and publishing need, not for any server. An implementation repeats by itself what can
-//! be repeated without asking (reads, contention); what it reports is final for that call, and
-//! [`StoreErrorKind::Lost`] says that the call may still have had its effect.
+//! Named for what materialising and publishing need, not for any server. The engine repeats transient failures, so an
+//! implementation need not; [`StoreErrorKind::Lost`] says that a call may have had its effect all the same.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
@@ -69,7 +69,7 @@ impl StoreError {
 }
 
 /// An object as a listing shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ObjectEntry {
     /// Its key.
     pub key: String,
@@ -79,16 +79,11 @@ pub struct ObjectEntry {
     pub checksum: String,
     /// Where its bytes are, without any signature: equal addresses hold equal bytes.
     pub physical_address: String,
-    /// How to read it without asking again, where the store offers that; a secret for as long as it is valid.
-    pub read_url: Option<SecretUrl>,
+    /// How to read it without asking again, where the store offers that.
+    pub access: Option<ReadAccess>,
 }
 
 impl ObjectEntry {
-    /// Whether two entries hold the same bytes as far as the store can tell.
-    pub fn has_content_of(&self, other: &Self) -> bool {
-        self.size == other.size && self.checksum == other.checksum
-    }
-
     /// The checksum, if it is the MD5 of the content: 32 hexadecimal digits.
     pub fn md5(&self) -> Option<&str> {
         let checksum = self.checksum.as_str();
@@ -96,25 +91,26 @@ impl ObjectEntry {
     }
 }
 
-/// A signed address, which grants access to whoever holds it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
+/// How an implementation reads an object without asking again, such as a signed address. Only the implementation that
+/// made it can look inside, and it is never shown, because it may grant access to whoever holds it.
+#[derive(Clone)]
+pub struct ReadAccess(Arc<dyn Any + Send + Sync>);
 
-impl SecretUrl {
-    /// Takes a signed address.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+impl ReadAccess {
+    /// Wraps what the implementation needs.
+    pub fn new(access: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(access))
     }
 
-    /// The address, for the request alone.
-    pub fn expose(&self) -> &str {
-        &self.0
+    /// What was wrapped, if it is of this type.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
     }
 }
 
-impl std::fmt::Debug for SecretUrl {
+impl std::fmt::Debug for ReadAccess {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("SecretUrl(…)")
+        formatter.write_str("ReadAccess(…)")
     }
 }
 

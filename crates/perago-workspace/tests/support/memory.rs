@@ -540,7 +540,7 @@ fn entry(key: &str, content: &[u8]) -> ObjectEntry {
         size: content.len() as u64,
         checksum: md5_of(content),
         physical_address: address(content),
-        read_url: None,
+        access: None,
     }
 }
 
