@@ -1,6 +1,5 @@
 //! Pauses between tries of one call.
 
-use std::future::Future;
 use std::time::Duration;
 
 use crate::store::StoreError;
@@ -17,25 +16,47 @@ pub fn pause(again: u32) -> Duration {
     ceiling.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// Repeats a call that may be repeated whatever became of the try before.
-///
-/// # Errors
-/// The last transient failure, or the first other one.
-pub async fn repeated<T, F>(mut call: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut again = 0;
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() && again + 1 < MOST_TRIES => {
-                again += 1;
-                tokio::time::sleep(pause(again)).await;
-            }
-            result => return result,
+/// The tries of one call.
+#[derive(Debug, Default)]
+pub struct Tries {
+    failed: u32,
+}
+
+impl Tries {
+    /// Waits before the next try, or gives the failure back when there is to be none.
+    ///
+    /// # Errors
+    /// The failure, if it is not transient or was the last one.
+    pub async fn after(&mut self, error: StoreError) -> Result<(), StoreError> {
+        self.failed += 1;
+        if !error.is_transient() || self.failed >= MOST_TRIES {
+            return Err(error);
         }
+        tokio::time::sleep(pause(self.failed)).await;
+        Ok(())
     }
 }
+
+/// Repeats a call that may be repeated whatever became of the try before; its value is the call's last result.
+///
+/// A macro, because a closure that lends what it captures to its future cannot be shown to be `Send`.
+macro_rules! repeated {
+    ($call:expr) => {{
+        let mut tries = $crate::backoff::Tries::default();
+        loop {
+            match $call.await {
+                Err(error) => {
+                    if let Err(error) = tries.after(error).await {
+                        break Err(error);
+                    }
+                }
+                done => break done,
+            }
+        }
+    }};
+}
+
+pub(crate) use repeated;
 
 #[cfg(test)]
 mod tests {
@@ -54,11 +75,10 @@ mod tests {
     async fn only_transient_failures_are_repeated() {
         for (kind, wanted) in [(StoreErrorKind::Busy, MOST_TRIES), (StoreErrorKind::Forbidden, 1)] {
             let mut calls = 0;
-            let result: Result<(), StoreError> = repeated(|| {
+            let result: Result<(), StoreError> = repeated!({
                 calls += 1;
-                async move { Err(StoreError::new(kind, "no")) }
-            })
-            .await;
+                std::future::ready(Err(StoreError::new(kind, "no")))
+            });
             assert_eq!((result.unwrap_err().kind(), calls), (kind, wanted));
         }
     }

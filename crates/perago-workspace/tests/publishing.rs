@@ -323,3 +323,20 @@ async fn a_symbolic_link_fails_before_anything_is_staged() {
     assert_eq!(error.code(), FailureCode::WorkspacePath);
     assert!(scene.repository.state().calls().is_empty());
 }
+
+#[test]
+fn checkouts_and_publications_can_run_on_any_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let scene = Scene::new();
+    let (attempt, control) = (scene.attempt(0), Control::holding());
+    is_send(&attempt.publish(&scene.repository, &control));
+    let request = perago_workspace::MaterialiseRequest {
+        reference: &scene.input,
+        prefix: &attempt.prefix,
+        directory: &attempt.directory,
+        cache: None,
+        options: perago_workspace::TransferOptions::default(),
+        progress: &Arc::default(),
+    };
+    is_send(&perago_workspace::materialise(&scene.repository, &request));
+}

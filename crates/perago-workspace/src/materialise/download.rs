@@ -111,7 +111,7 @@ impl<R: Repository> Transfers<R> {
         let parts: Vec<Range<u64>> =
             (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES)).collect();
         let (done, waiting) = watch::channel(vec![false; parts.len()]);
-        let reading = stream::iter(parts.iter().cloned().enumerate())
+        let reading = stream::iter(parts.clone().into_iter().enumerate())
             .map(|(index, part)| self.read_part(job, &file, index, part, &done))
             .buffer_unordered(PARTS_AT_ONCE)
             .try_for_each(|()| async { Ok(()) });

@@ -181,13 +181,14 @@ async fn list<R: Repository>(
     let mut jobs: Vec<Job> = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let listing = || repository.objects(request.reference, request.prefix.listing(), after.as_deref());
-        let page = repeated(listing).await.map_err(|error| {
-            WorkspaceError::store(
-                &format!("list {:?} of {}", request.prefix.listing(), request.reference),
-                error,
-            )
-        })?;
+        let page =
+            repeated!(repository.objects(request.reference, request.prefix.listing(), after.as_deref()))
+                .map_err(|error| {
+                    WorkspaceError::store(
+                        &format!("list {:?} of {}", request.prefix.listing(), request.reference),
+                        error,
+                    )
+                })?;
         for object in page.items {
             if let Some(path) = request.prefix.path_of(&object.key)? {
                 jobs.push(Job { path, object });

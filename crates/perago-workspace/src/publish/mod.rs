@@ -152,7 +152,7 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
                 Ok(()) => Event::FenceHeld,
                 Err(reason) => Event::FenceLost(reason),
             },
-            Effect::ReadHistory => Event::History(repeated(|| self.history()).await),
+            Effect::ReadHistory => Event::History(repeated!(self.history())),
             Effect::Stage { base } => {
                 self.is_staged = true;
                 let staged = stage::stage(repository, request, &self.staging, &base, &mut self.report).await;
@@ -167,21 +167,18 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
                     Err(stage::StageError::Workspace(error)) => return Err(error),
                 }
             }
-            Effect::DeleteOlder => Event::OlderDeleted(repeated(|| self.delete_older()).await),
+            Effect::DeleteOlder => Event::OlderDeleted(repeated!(self.delete_older())),
             Effect::Merge { again } => {
                 self.wait_before(again).await;
                 let text = request.stamp.text("publish");
                 let merge = repository.merge(&self.staging, request.branch, &text, request.merge_limit).await;
                 Event::Merged(merge)
             }
-            Effect::ReadMerge(commit) => Event::MergeRead(repeated(|| repository.commit_of(&commit)).await),
-            Effect::DropStaging => {
-                Event::StagingDropped(repeated(|| repository.delete_branch(&self.staging)).await)
-            }
+            Effect::ReadMerge(commit) => Event::MergeRead(repeated!(repository.commit_of(&commit))),
+            Effect::DropStaging => Event::StagingDropped(repeated!(repository.delete_branch(&self.staging))),
             Effect::ListConflicts => {
-                let conflicts =
-                    || repository.conflicts(request.branch, &self.staging, request.prefix.listing());
-                Event::Conflicts(repeated(conflicts).await)
+                let prefix = request.prefix.listing();
+                Event::Conflicts(repeated!(repository.conflicts(request.branch, &self.staging, prefix)))
             }
             Effect::Revert { commit, again } => {
                 self.wait_before(again).await;
@@ -249,7 +246,7 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
 
     async fn clean_up(&mut self) {
         if self.is_staged {
-            let deleted = repeated(|| self.repository.delete_branch(&self.staging)).await;
+            let deleted = repeated!(self.repository.delete_branch(&self.staging));
             self.report.left_staging = absent_is_fine(deleted).err().map(|error| error.to_string());
         }
     }

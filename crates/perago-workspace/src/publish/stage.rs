@@ -66,13 +66,13 @@ pub(super) async fn stage<R: Repository>(
     let deletes: Vec<String> = difference.deletes.iter().map(key).collect::<Result<_, _>>()?;
 
     fresh_branch(repository, staging, base).await?;
-    let bytes: Vec<u64> = stream::iter(&uploads)
+    let bytes: Vec<u64> = stream::iter(uploads)
         .map(|(path, key)| upload(repository, request, staging, path, key))
         .buffer_unordered(request.transfers.max(1))
         .try_collect()
         .await?;
     for keys in deletes.chunks(DELETE_AT_ONCE) {
-        repeated(|| repository.delete(staging, keys)).await?;
+        repeated!(repository.delete(staging, keys))?;
     }
     report.uploaded_files += bytes.len() as u64;
     report.uploaded_bytes += bytes.iter().sum::<u64>();
@@ -102,7 +102,7 @@ async fn tree_of<R: Repository>(
     let mut tree = BTreeMap::new();
     let mut after: Option<String> = None;
     loop {
-        let page = repeated(|| repository.objects(reference, prefix.listing(), after.as_deref())).await?;
+        let page = repeated!(repository.objects(reference, prefix.listing(), after.as_deref()))?;
         for object in page.items {
             // What is no file of a directory was put there by somebody else and is left alone.
             if let Ok(Some(path)) = prefix.path_of(&object.key) {
@@ -121,11 +121,11 @@ async fn fresh_branch<R: Repository>(
     staging: &str,
     base: &str,
 ) -> Result<(), StoreError> {
-    match repeated(|| repository.create_branch(staging, base)).await {
+    match repeated!(repository.create_branch(staging, base)) {
         // Its name holds the id of this run, so it is ours: an earlier round's, or one whose reply was lost.
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
-            absent_is_fine(repeated(|| repository.delete_branch(staging)).await)?;
-            match repeated(|| repository.create_branch(staging, base)).await {
+            absent_is_fine(repeated!(repository.delete_branch(staging)))?;
+            match repeated!(repository.create_branch(staging, base)) {
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
                 result => result,
             }
@@ -138,8 +138,8 @@ async fn upload<R: Repository>(
     repository: &Arc<R>,
     request: &PublishRequest<'_>,
     staging: &str,
-    path: &RelativePath,
-    key: &str,
+    path: RelativePath,
+    key: String,
 ) -> Result<u64, StageError> {
     let directory = Arc::clone(request.directory);
     let opened = {
@@ -153,7 +153,7 @@ async fn upload<R: Repository>(
     };
     let (file, state) = opened.await?;
     let source = UploadSource { file: Arc::clone(&file), size: state.size };
-    let sent = repeated(|| repository.upload(staging, key, &source)).await;
+    let sent = repeated!(repository.upload(staging, &key, &source));
     // Whether the body, or what it left behind, has written meanwhile decides how a failure is to be read.
     if FileState::of(&*file).ok() != Some(state) {
         let message = format!("{path} was changed while it was uploaded");
@@ -172,10 +172,10 @@ async fn commit<R: Repository>(
     base: &str,
 ) -> Result<Option<CommitId>, StageError> {
     let text = request.stamp.text("stage");
-    match repeated(|| repository.commit(staging, &text)).await {
+    match repeated!(repository.commit(staging, &text)) {
         // Nobody else writes to this branch: an earlier try whose reply was lost has committed, or nothing differed.
         Err(error) if error.kind() == StoreErrorKind::NoChanges => {
-            let head = repeated(|| repository.head(staging)).await?;
+            let head = repeated!(repository.head(staging))?;
             Ok((head != base).then_some(head))
         }
         result => Ok(Some(result?)),
