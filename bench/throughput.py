@@ -3,7 +3,8 @@
     .venv/bin/python bench/throughput.py [--conductor URL] [--pairs 10] [--tasks 500] [--slots 2] [--peer …]
 
 The tasks are queued first. A run is timed from the first claim to the last accepted update, as the server's
-own records say, so that starting a process does not count; loop and worker take turns.
+own records say, so that starting a process does not count. Loop and worker take turns, and in every second
+pair the other one goes first: a young server gets faster from run to run, an older one slower.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from common import ROOT, Conductor, parser, perago_command, server, spread, work
 
 TASK = "bench.echo"
 LOOK_EVERY_SECONDS = 1.0
+# The real server's code is compiled while it runs.
+WARM_UPS = 2
 
 
 def queue(conductor: Conductor, workflow: str, tasks: int) -> list[str]:
@@ -53,8 +56,9 @@ def main() -> None:
         rates["peer 0.6.1"] = []
     with server(options.conductor) as conductor, tempfile.TemporaryDirectory() as folder:
         conductor.define(TASK)
-        for number in range(options.pairs + 1):
-            for name, measured in rates.items():
+        for number in range(-WARM_UPS + 1, options.pairs + 1):
+            turns = list(rates.items())
+            for name, measured in turns if number % 2 else reversed(turns):
                 runs = queue(conductor, TASK, options.tasks)
                 if name == "bare loop":
                     command = [loop, conductor.url, TASK, str(options.slots), str(options.tasks)]
@@ -68,9 +72,10 @@ def main() -> None:
                         seconds = seconds_of(conductor, runs)
                 rate = options.tasks / seconds
                 print(
-                    f"{'pair ' + str(number) if number else 'warm-up'}: {name} {rate:.1f} tasks/s", flush=True
+                    f"{'pair ' + str(number) if number > 0 else 'warm-up'}: {name} {rate:.1f} tasks/s",
+                    flush=True,
                 )
-                if number:
+                if number > 0:
                     measured.append(rate)
         print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs, {options.tasks} tasks")
     for name, measured in rates.items():

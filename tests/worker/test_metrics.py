@@ -133,6 +133,19 @@ def test_names_and_labels_are_those_of_the_page(
     assert store.value("app.audio_chunks_count", **chunks) == 2
 
 
+def test_a_gauge_set_shortly_before_the_stop_is_exported(
+    conductor: Conductor, store: MetricStore, settings: dict[str, str], tmp_path: Path, task_name: str
+) -> None:
+    conductor.define(task_name)
+    never = {**settings, "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+    with Worker(tmp_path, conductor.url, task_name, module="labelled", **never) as worker:
+        assert conductor.wait(conductor.start(task_name, {}))["status"] == "COMPLETED"
+        assert worker.stop() == 0
+    (series,) = until(lambda: store.exported("app.queue_depth", task_name=task_name), "the only push")
+    assert [value for value in series["values"] if value is not None] == [3]
+    assert not store.query("app.queue_depth", task_name=task_name), "the gauge has ended with its worker"
+
+
 def test_series_and_totals_survive_a_killed_executor(
     conductor: Conductor, store: MetricStore, settings: dict[str, str], tmp_path: Path, task_name: str
 ) -> None:

@@ -93,7 +93,7 @@ impl OpenAttempts {
     /// Takes what the attempt's body has logged so far.
     pub fn take_task_log(&self, number: u64) -> Vec<TaskLog> {
         let mut open = self.0.open.borrow_mut();
-        open.get_mut(&number).map(|open| std::mem::take(&mut open.log).into_lines()).unwrap_or_default()
+        open.get_mut(&number).map(|open| std::mem::take(&mut open.log).into_entries()).unwrap_or_default()
     }
 }
 

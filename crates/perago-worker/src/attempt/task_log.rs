@@ -10,6 +10,10 @@ const KEPT_AT_EACH_END: usize = 100;
 /// Longer lines are cut to this many characters.
 const MAX_LINE_CHARACTERS: usize = 2_000;
 
+/// As many entries of a task log does a Conductor server return with its default settings
+/// (`conductor.app.taskExecLogSizeLimit`).
+const SHOWN_ENTRIES: usize = 10;
+
 /// What one body logged, bounded: its first and its last lines.
 #[derive(Debug, Default)]
 pub struct TaskLogBuffer {
@@ -33,8 +37,21 @@ impl TaskLogBuffer {
         self.last.push_back(line);
     }
 
+    /// The kept lines in as many entries as a server shows: one a line while that is enough, else several lines in
+    /// each, with the time of its first.
+    pub fn into_entries(self) -> Vec<TaskLog> {
+        let lines = self.into_lines();
+        let per_entry = lines.len().div_ceil(SHOWN_ENTRIES).max(1);
+        let texts =
+            |lines: &[TaskLog]| lines.iter().map(|line| line.log.as_str()).collect::<Vec<_>>().join("\n");
+        lines
+            .chunks(per_entry)
+            .map(|lines| TaskLog { log: texts(lines), created_time: lines[0].created_time })
+            .collect()
+    }
+
     /// The lines in order, with a line that says how many were left out.
-    pub fn into_lines(mut self) -> Vec<TaskLog> {
+    fn into_lines(mut self) -> Vec<TaskLog> {
         if self.dropped > 0 {
             let created_time = self.first.last().map_or(0, |line| line.created_time);
             let log = format!("… {} lines left out; the worker's log has them all", self.dropped);
@@ -70,6 +87,24 @@ mod tests {
         assert_eq!((lines[0].log.as_str(), lines[99].log.as_str()), ("line 0", "line 99"));
         assert!(lines[100].log.contains("800 lines left out"));
         assert_eq!((lines[101].log.as_str(), lines[200].log.as_str()), ("line 900", "line 999"));
+    }
+
+    #[test]
+    fn a_short_log_is_an_entry_a_line_and_a_long_one_still_shown_whole() {
+        for (count, entries) in [(0, 0), (1, 1), (10, 10), (11, 6), (100, 10), (1000, 10)] {
+            let mut buffer = TaskLogBuffer::default();
+            for number in 0..count {
+                buffer.push(&number.to_string(), number);
+            }
+            let shown = buffer.into_entries();
+            assert_eq!(shown.len(), entries, "{count} lines");
+            let lines: Vec<&str> = shown.iter().flat_map(|entry| entry.log.lines()).collect();
+            assert_eq!(lines.len(), usize::try_from(count.min(201)).unwrap());
+            if let Some(last) = lines.last() {
+                assert_eq!(*last, (count - 1).to_string());
+            }
+            assert!(shown.iter().all(|entry| entry.log.starts_with(&entry.created_time.to_string())));
+        }
     }
 
     #[test]

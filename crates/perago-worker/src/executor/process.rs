@@ -75,7 +75,10 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
         }
     };
     pool.by_token.borrow_mut().remove(&token);
-    pool.options.arenas.end_executor(index as u32);
+    // The gauges of a worker that stops hold until its last push has shown them and then ends them all.
+    if !pool.stopping.get() {
+        pool.options.arenas.end_executor(index as u32);
+    }
     let live = pool.executors[index].live.borrow_mut().take();
     for (_, running) in live.map(|live| live.running).unwrap_or_default() {
         let end = if running.is_read { BodyEnd::Died(death.clone()) } else { BodyEnd::NotRead };

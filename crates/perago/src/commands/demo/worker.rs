@@ -32,6 +32,8 @@ const STOP_NOW_LIMITS: [Duration; 2] = [Duration::from_millis(200), Duration::fr
 const EXPORT_INTERVAL: &str = "200";
 /// An idle worker's poll; it bounds how long stopping takes.
 const POLL_TIMEOUT: &str = "100ms";
+/// When the demo is killed its server is gone: no result of a worker that outlives it can arrive.
+const DRAIN_DEADLINE: &str = "5s";
 
 /// All workers.
 #[derive(Debug, Default)]
@@ -181,6 +183,7 @@ fn command(program: &ExecutorProgram, folder: &Folder, module: &TaskModule, serv
         .env("OTEL_METRIC_EXPORT_INTERVAL", EXPORT_INTERVAL)
         .env("PERAGO_INSTANCE_ID", "demo")
         .env("PERAGO_POLL_TIMEOUT", POLL_TIMEOUT)
+        .env("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", DRAIN_DEADLINE)
         .env("PERAGO_LOG_ROOT", folder.logs())
         .env("PERAGO_WORKSPACE_ROOT", directory("workspaces"))
         .env("PERAGO_STATE_DIR", directory("state"))
