@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use perago_contract::envelope::{RefType, WorkspaceRef};
 use perago_contract::{FailureCode, OnMovedHead};
 use perago_lakefs::{
     Address, Client, ClientOptions, CommitRequest, Credentials, NewRepository, Secret, Upload, UploadSource,
 };
-use perago_worker::workspace::LakeFsRepository;
+use perago_worker::workspace::{LakeFsRepository, Operation, Published, Transfer, WorkspaceService};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Directory, Epoch, MaterialiseRequest, Materialised, Prefix,
     PublishReport, PublishRequest, Repository, Stamp, TransferOptions, Work, WorkspaceError, materialise,
@@ -143,6 +144,8 @@ impl AttemptControl for Control {
     }
 
     async fn staged(&self, _branch: &str, _commit: &str) {}
+
+    fn uploaded(&self, _duration: Duration, _bytes: Option<u64>) {}
 }
 
 struct Attempt {
@@ -176,22 +179,7 @@ impl Attempt {
 
     async fn publish(&self, control: &Control) -> Result<PublishReport, WorkspaceError> {
         let edits = self.materialised.manifest.edits_in(&self.directory)?;
-        let stamp = Stamp {
-            work: Work {
-                conductor: "http://conductor/api".to_owned(),
-                workflow_instance_id: "workflow".to_owned(),
-                reference_task_name: "mix".to_owned(),
-                iteration: 0,
-            },
-            epoch: Epoch { retry_count: self.retry, poll_count: 1 },
-            task_id: format!("task-{}", self.retry),
-            task_name: "audio.mix".to_owned(),
-            seq: 1,
-            execution: format!("{:032x}", self.retry),
-            worker_id: "worker".to_owned(),
-            input_ref: self.scene.input.clone(),
-            link: "http://conductor/execution/workflow".to_owned(),
-        };
+        let stamp = stamp(&self.scene.input, self.retry);
         let request = PublishRequest {
             branch: "main",
             prefix: &Prefix::new("in").unwrap(),
@@ -204,6 +192,25 @@ impl Attempt {
             transfers: 16,
         };
         publish(&self.scene.repository, control, &request).await
+    }
+}
+
+fn stamp(input: &str, retry: u64) -> Stamp {
+    Stamp {
+        work: Work {
+            conductor: "http://conductor/api".to_owned(),
+            workflow_instance_id: "workflow".to_owned(),
+            reference_task_name: "mix".to_owned(),
+            iteration: 0,
+        },
+        epoch: Epoch { retry_count: retry, poll_count: 1 },
+        task_id: format!("task-{retry}"),
+        task_name: "audio.mix".to_owned(),
+        seq: 1,
+        execution: format!("{retry:032x}"),
+        worker_id: "worker".to_owned(),
+        input_ref: input.to_owned(),
+        link: "http://conductor/execution/workflow".to_owned(),
     }
 }
 
@@ -349,4 +356,74 @@ async fn contents_of_every_size_and_name_come_and_go_unchanged() {
     let main = scene.main().await;
     assert!(main["in/large"] == larger && !main.contains_key("in/empty"));
     assert_eq!((main[&long].as_str(), main["in/a+b&c=d?#"].as_str()), ("long", "1"));
+}
+
+/// A service over a scene, and a place where it notes its transfers.
+fn service(scene: &Scene, spec: &str) -> WorkspaceService {
+    WorkspaceService {
+        client: scene.client.clone(),
+        root: scene.folder.path().join("root"),
+        cache: None,
+        transfers: TransferOptions::default(),
+        spec: serde_json::from_str(spec).unwrap(),
+        dialect: perago_workspace::GlobDialect::default(),
+        merge_limit: Duration::from_secs(60),
+    }
+}
+
+async fn run(
+    scene: &Scene,
+    service: &WorkspaceService,
+    body: impl FnOnce(&std::path::Path),
+) -> (Result<Published, WorkspaceError>, Vec<(Operation, Option<u64>)>) {
+    std::fs::create_dir_all(&service.root).unwrap();
+    let seen = std::sync::Mutex::new(Vec::new());
+    let record = |transfer: Transfer| seen.lock().unwrap().push((transfer.operation, transfer.bytes));
+    let input = WorkspaceRef {
+        repository: scene.name.clone(),
+        branch: "main".to_owned(),
+        ref_type: RefType::Commit,
+        reference: scene.input.clone(),
+    };
+    let result = async {
+        let workspace = service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record).await?;
+        body(&workspace.files());
+        let published = service.publish(&workspace, &Control::default(), &record).await;
+        workspace.discard().await?;
+        published
+    }
+    .await;
+    assert_eq!(std::fs::read_dir(&service.root).unwrap().count(), 0, "no directory is left");
+    (result, seen.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn an_attempt_says_what_it_moved_and_leaves_nothing() {
+    use Operation::{Download, Publish, Upload};
+
+    let Some(scene) = scene(BASE).await else { return };
+    let none = |_: &std::path::Path| {};
+    let (unchanged, moved) = run(&scene, &service(&scene, r#"{"prefix": "in"}"#), none).await;
+    assert_eq!(unchanged.unwrap().output.reference, scene.input);
+    assert_eq!(moved, [(Download, Some(3)), (Publish, None)]);
+
+    let read_only = service(&scene, r#"{"prefix": "in", "read_only": true}"#);
+    let write = |files: &std::path::Path| std::fs::write(files.join("a"), "more").unwrap();
+    let (kept, moved) = run(&scene, &read_only, write).await;
+    assert_eq!((kept.unwrap().output.reference, moved), (scene.input.clone(), vec![(Download, Some(3))]));
+
+    let guarded = r#"{"prefix": "in", "pre": [{"kind": "require_file", "path": "missing"}]}"#;
+    let (refused, moved) = run(&scene, &service(&scene, guarded), none).await;
+    assert_eq!(refused.unwrap_err().code(), FailureCode::PreGuardrail);
+    assert_eq!(moved, [(Download, Some(3))]);
+    let guarded = r#"{"prefix": "in", "post": [{"kind": "forbid_glob", "path": "**/*.tmp"}]}"#;
+    let litter = |files: &std::path::Path| std::fs::write(files.join("x.tmp"), "").unwrap();
+    let (refused, _) = run(&scene, &service(&scene, guarded), litter).await;
+    assert_eq!(refused.unwrap_err().code(), FailureCode::PostGuardrail);
+
+    let (published, moved) = run(&scene, &service(&scene, r#"{"prefix": "in"}"#), write).await;
+    let published = published.unwrap();
+    assert_eq!(published.output.reference, scene.repository.head("main").await.unwrap());
+    assert_eq!(moved, [(Download, Some(3)), (Upload, Some(4)), (Publish, None)]);
+    assert_eq!(scene.main().await["in/a"], "more");
 }

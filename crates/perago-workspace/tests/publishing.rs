@@ -70,7 +70,7 @@ async fn only_the_difference_is_published_in_one_stamped_commit() {
     assert_eq!(scene.added_commits(), 1);
     let head = scene.repository.state().log("main")[0].clone();
     assert_eq!((&head.id, &head.parents[0]), (&report.commit, &scene.input));
-    assert_eq!(control.staged(), [head.parents[1].clone()]);
+    assert_eq!((control.staged(), control.uploads()), (vec![head.parents[1].clone()], vec![Some(3)]));
     assert_eq!(CommitStamp::of(&head).unwrap().worker_id, "worker");
     assert_eq!(head.metadata["perago.input_ref"], scene.input);
     scene.only_main_is_left();
@@ -82,8 +82,10 @@ async fn a_body_that_changes_nothing_makes_no_upload_no_branch_and_no_commit() {
     let attempt = scene.attempt(0);
     attempt.edit(&[("a", Some("1"))]);
     std::fs::create_dir(attempt.directory.path().join("empty")).unwrap();
-    let report = attempt.publish(&scene.repository, &Control::holding()).await.unwrap();
+    let control = Control::holding();
+    let report = attempt.publish(&scene.repository, &control).await.unwrap();
     assert_eq!((&report.commit, report.is_new), (&scene.input, false));
+    assert!(control.uploads().is_empty() && control.staged().is_empty());
     let state = scene.repository.state();
     let calls: Vec<&str> = state.calls().iter().map(|call| call.name).collect();
     assert_eq!(calls, ["branches", "history"]);

@@ -14,7 +14,7 @@ mod machine_tests;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use perago_contract::OnMovedHead;
 
@@ -43,6 +43,9 @@ pub trait AttemptControl: Send + Sync {
 
     /// Records durably what is about to be merged.
     fn staged(&self, branch: &str, commit: &str) -> impl Future<Output = ()> + Send;
+
+    /// Takes note of an upload to the staging branch: how long it took, and how many bytes were sent unless it failed.
+    fn uploaded(&self, duration: Duration, bytes: Option<u64>);
 }
 
 /// What to publish, and as whom.
@@ -155,7 +158,12 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
             Effect::ReadHistory => Event::History(repeated!(self.history())),
             Effect::Stage { base } => {
                 self.is_staged = true;
+                let (begun, before) = (Instant::now(), self.report.uploaded_bytes);
                 let staged = stage::stage(repository, request, &self.staging, &base, &mut self.report).await;
+                let sent = staged.is_ok().then(|| self.report.uploaded_bytes - before);
+                if !matches!(staged, Ok(None)) {
+                    self.control.uploaded(begun.elapsed(), sent);
+                }
                 match staged {
                     Ok(staged) => {
                         if let Some(commit) = &staged {

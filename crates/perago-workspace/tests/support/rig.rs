@@ -20,6 +20,7 @@ pub struct Control {
     attempt: usize,
     newest: Arc<AtomicUsize>,
     staged: Mutex<Vec<String>>,
+    uploads: Mutex<Vec<Option<u64>>>,
 }
 
 impl Control {
@@ -40,8 +41,14 @@ impl Control {
             asked: AtomicUsize::new(0),
             attempt,
             newest: Arc::clone(newest),
-            staged: Mutex::new(Vec::new()),
+            staged: Mutex::default(),
+            uploads: Mutex::default(),
         }
+    }
+
+    /// The bytes of each upload, nothing where it failed.
+    pub fn uploads(&self) -> Vec<Option<u64>> {
+        self.uploads.lock().unwrap().clone()
     }
 
     /// The commits that were recorded before their merge.
@@ -61,6 +68,10 @@ impl AttemptControl for Control {
 
     async fn staged(&self, _branch: &str, commit: &str) {
         self.staged.lock().unwrap().push(commit.to_owned());
+    }
+
+    fn uploaded(&self, _duration: Duration, bytes: Option<u64>) {
+        self.uploads.lock().unwrap().push(bytes);
     }
 }
 
