@@ -243,3 +243,22 @@ async fn a_blob_that_has_gone_is_fetched_again() {
     assert_eq!(again.downloaded_files, 1);
     assert_eq!(scene.found("two"), tree(&[("a", "abc")]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_is_refused_before_its_first_byte_with_both_figures() {
+    let scene = Scene::new(&[("a", "1"), ("huge", "2"), ("more", "3")]);
+    scene.repository.state().claim_size("huge", 1 << 60);
+    scene.repository.state().claim_size("more", u64::MAX);
+    let cache = scene.cache(1 << 20);
+    let place = scene.folder.path();
+    let kept = tempfile::tempfile_in(place).unwrap();
+    assert!(cache.keep([0; 32], blake3::hash(b""), &kept, 0));
+    let error = scene.checkout_with("/", "one", Some(&cache)).await.unwrap_err();
+    assert_eq!(error.code(), FailureCode::WorkspaceNoSpace);
+    let text = error.to_string();
+    let figures: Vec<u64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(figures.len() == 2 && figures[0] > 1 << 60 && figures[1] < 1 << 60, "{text}");
+    assert!(scene.repository.state().calls().iter().all(|call| call.name == "objects"));
+    assert!(scene.found("one").is_empty());
+    assert!(cache.holds(&[0; 32]), "nothing is given up for what does not fit anyway");
+}

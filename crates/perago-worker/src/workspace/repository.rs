@@ -16,8 +16,10 @@ use perago_workspace::{
     StoreErrorKind, UploadSource,
 };
 
-/// Commits of one page of a history: most publications need the head alone.
-const HISTORY_PAGE: u32 = 16;
+/// Commits of the first page of a history: most publications need the head alone.
+const FIRST_COMMITS: u32 = 16;
+/// Commits of every later page.
+const MORE_COMMITS: u32 = 1000;
 /// Part of what lakeFS compares when it asks whether an object has changed, so it never varies.
 const CONTENT_TYPE: &str = "application/octet-stream";
 
@@ -150,7 +152,8 @@ impl Repository for LakeFsRepository {
     }
 
     async fn history(&self, reference: &str, after: Option<&str>) -> Result<Page<Commit>, StoreError> {
-        let query = LogQuery { first_parent: true, amount: Some(HISTORY_PAGE), after, stop_at: None };
+        let amount = if after.is_none() { FIRST_COMMITS } else { MORE_COMMITS };
+        let query = LogQuery { first_parent: true, amount: Some(amount), after, stop_at: None };
         let page =
             self.client.log(&self.name, reference, &query).await.map_err(|error| store_error(&error))?;
         let next = page.next().map(str::to_owned);

@@ -132,7 +132,7 @@ pub async fn materialise<R: Repository>(
     request: &MaterialiseRequest<'_>,
 ) -> Result<Materialised, WorkspaceError> {
     let jobs = list(repository, request).await?;
-    let bytes: u64 = jobs.iter().map(|job| job.object.size).sum();
+    let bytes = jobs.iter().map(|job| job.object.size).fold(0, u64::saturating_add);
     request.progress.files.store(jobs.len() as u64, Ordering::Relaxed);
     request.progress.bytes.store(bytes, Ordering::Relaxed);
     let needed = make_room(request, &jobs).await?;
@@ -224,8 +224,13 @@ async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64
     blocking(move || {
         let failed = |error| WorkspaceError::local("examine the disk of", directory.path().display(), error);
         let (mut free, block) = directory.free_bytes().map_err(failed)?;
-        let needed: u64 = sizes.iter().map(|size| size.div_ceil(block) * block).sum();
-        if let Some(cache) = cache.filter(|cache| free < needed && cache.is_on_disk_of(&*directory)) {
+        let on_disk = |size: &u64| size.div_ceil(block).saturating_mul(block);
+        let needed = sizes.iter().map(on_disk).fold(0, u64::saturating_add);
+        // Nothing is given up for what does not fit anyway.
+        let can_help = |cache: &Arc<Cache>| {
+            free < needed && free.saturating_add(cache.bytes()) >= needed && cache.is_on_disk_of(&*directory)
+        };
+        if let Some(cache) = cache.filter(can_help) {
             cache.give_way(needed - free);
             free = directory.free_bytes().map_err(failed)?.0;
         }

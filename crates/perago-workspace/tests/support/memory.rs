@@ -49,6 +49,7 @@ pub struct State {
     branches: BTreeMap<String, Line>,
     commits: HashMap<String, (Commit, Tree)>,
     protected: BTreeSet<String>,
+    claimed_sizes: BTreeMap<String, u64>,
     calls: Vec<Call>,
     bytes_read: u64,
 }
@@ -127,6 +128,11 @@ impl State {
     /// Protects a branch against merges.
     pub fn protect(&mut self, branch: &str) {
         self.protected.insert(branch.to_owned());
+    }
+
+    /// Lets listings show another size of an object than it has.
+    pub fn claim_size(&mut self, key: &str, size: u64) {
+        self.claimed_sizes.insert(key.to_owned(), size);
     }
 
     /// The first-parent history of a branch, newest first.
@@ -367,8 +373,12 @@ impl Repository for MemoryRepository {
             let matching = tree
                 .iter()
                 .filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
-            let items: Vec<ObjectEntry> =
-                matching.map(|(key, content)| entry(key, content)).take(PAGE + 1).collect();
+            let shown = matching.map(|(key, content)| {
+                let entry = entry(key, content);
+                let size = state.claimed_sizes.get(key).copied().unwrap_or(entry.size);
+                ObjectEntry { size, ..entry }
+            });
+            let items: Vec<ObjectEntry> = shown.take(PAGE + 1).collect();
             Ok(page(items, |item| item.key.clone()))
         })
     }
