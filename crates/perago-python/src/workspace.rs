@@ -22,7 +22,7 @@ pub(crate) fn guardrail_violation(
     let version = py.version_info();
     let dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
     let guardrail = Guardrail { kind, path, min_count, max_count };
-    Ok(py.detach(|| violation_of(&root, &guardrail, dialect)))
+    Ok(py.detach(move || violation_of(&root, &guardrail, dialect)))
 }
 
 fn kind_of(name: &str) -> Option<GuardrailKind> {

@@ -2,6 +2,8 @@
 
 mod repository;
 mod service;
+mod verdict;
 
 pub use repository::LakeFsRepository;
 pub use service::{Operation, Published, Transfer, Workspace, WorkspaceService};
+pub use verdict::judge;
