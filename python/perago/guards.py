@@ -131,9 +131,7 @@ def check_guardrails(root: Path, guardrails: Iterable[_WorkspaceGuardrail], phas
 def _failure_of(root: Path, guardrail: _WorkspaceGuardrail) -> str | None:
     from perago._native import guardrail_violation
 
-    return guardrail_violation(
-        root, guardrail.kind, guardrail.path, guardrail.min_count, guardrail.max_count
-    )
+    return guardrail_violation(root, guardrail.kind, guardrail.path, guardrail.min_count, guardrail.max_count)
 
 
 def _build(

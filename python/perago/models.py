@@ -168,7 +168,8 @@ class WorkspaceSpec(SpecModel):
     on_moved_head: Literal["fail", "merge"] = "fail"
     """What happens when somebody else has committed to the branch since the input commit.
 
-    ``fail`` fails the attempt and names the other commit; ``merge`` keeps both as long as no file was changed twice.
+    ``fail`` fails the attempt and names the other commit; ``merge`` keeps both as long as no file was changed
+    twice.
     """
 
     @field_validator("prefix")

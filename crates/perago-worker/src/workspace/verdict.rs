@@ -28,8 +28,8 @@ mod tests {
 
     use super::*;
 
-    fn task(status: TaskStatus, retry_count: i64, poll_count: i64) -> Result<Option<Task>, Error> {
-        Ok(Some(Task { status, retry_count, poll_count, ..Task::default() }))
+    fn task(status: TaskStatus, retry_count: i64, poll_count: i64) -> Option<Task> {
+        Some(Task { status, retry_count, poll_count, ..Task::default() })
     }
 
     #[test]
@@ -42,8 +42,9 @@ mod tests {
             (task(TaskStatus::TimedOut, 1, 2), Verdict::Dead),
             (task(TaskStatus::InProgress, 1, 3), Verdict::Dead),
             (task(TaskStatus::InProgress, 2, 0), Verdict::Dead),
-            (Ok(None), Verdict::Unproven),
+            (None, Verdict::Unproven),
         ] {
+            let shown = Ok(shown);
             assert_eq!(judge(epoch, &shown), wanted, "{shown:?}");
         }
     }
