@@ -28,20 +28,20 @@ mod tests {
 
     use super::*;
 
-    fn task(status: TaskStatus, retry_count: i64, poll_count: i64) -> Option<Task> {
-        Some(Task { status, retry_count, poll_count, ..Task::default() })
+    fn task(status: TaskStatus, retry_count: i64, poll_count: i64) -> Task {
+        Task { status, retry_count, poll_count, ..Task::default() }
     }
 
     #[test]
     fn only_the_end_or_a_later_claim_proves_death() {
         let epoch = Epoch { retry_count: 1, poll_count: 2 };
         for (shown, wanted) in [
-            (task(TaskStatus::InProgress, 1, 2), Verdict::Unproven),
-            (task(TaskStatus::Scheduled, 1, 2), Verdict::Unproven),
-            (task(TaskStatus::Completed, 1, 2), Verdict::Dead),
-            (task(TaskStatus::TimedOut, 1, 2), Verdict::Dead),
-            (task(TaskStatus::InProgress, 1, 3), Verdict::Dead),
-            (task(TaskStatus::InProgress, 2, 0), Verdict::Dead),
+            (Some(task(TaskStatus::InProgress, 1, 2)), Verdict::Unproven),
+            (Some(task(TaskStatus::Scheduled, 1, 2)), Verdict::Unproven),
+            (Some(task(TaskStatus::Completed, 1, 2)), Verdict::Dead),
+            (Some(task(TaskStatus::TimedOut, 1, 2)), Verdict::Dead),
+            (Some(task(TaskStatus::InProgress, 1, 3)), Verdict::Dead),
+            (Some(task(TaskStatus::InProgress, 2, 0)), Verdict::Dead),
             (None, Verdict::Unproven),
         ] {
             let shown = Ok(shown);
