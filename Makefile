@@ -36,6 +36,9 @@ test-services: build ## Run the end-to-end suites against a real Conductor and a
 
 test-with-services:
 	$(BIN)/python -m pytest -m services
+	PERAGO_RUN_VICTORIA_METRICS_TEST=1 \
+	OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=$$PERAGO_TEST_VICTORIA_METRICS_URL/opentelemetry/v1/metrics \
+	$(BIN)/python -m pytest -q tests/integration/test_victoria_metrics.py
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) test --release --workspace --quiet --test real_server
 
 lint: build ## Check formatting, lints, types, stubs, licences and structure

@@ -1,14 +1,19 @@
-"""Cost of one recording call in Python, loop included, beside other recorders.
+"""Cost of one recording call in Python and in Rust, loop included, beside other recorders.
 
-Command: ``make build && .venv/bin/python bench/recorder.py``. Build the extension in release mode: figures of
-a debug build mean nothing. Other recorders are measured as far as they are installed:
-``pip install prometheus_client opentelemetry-sdk`` for two of them; ``--peer-python PATH`` names the
-interpreter of an environment with the perago package to compare with, in which this file is run again.
+    make build && .venv/bin/python bench/recorder.py --peer PEER_VENV/bin/perago
+
+The extension must be a release build: figures of a debug build mean nothing. prometheus_client and the
+OpenTelemetry SDK are measured in an environment of their own, which is made below ``target`` at the first run
+(or named by ``--others-python``). ``--peer`` names the `perago` command of a virtual environment with
+perago==0.6.1. The Rust rows are those of ``cargo bench -p perago-metrics``; ``--no-rust`` leaves them out.
 
 Each row is the median and the fastest of ``--repeat`` runs of ``--calls`` calls, in nanoseconds of processor
-time of this process, so that a busy machine adds little. The runs of one recorder's calls alternate. `empty
-call` is an extension function without arguments, `labels dict` the literal that a call with labels builds:
-what no recorder can save.
+time of the process, so that a busy machine adds little; and the median as a multiple of the empty call in the
+same process. The runs of one recorder's calls alternate. What no recorder can save:
+
+empty call          an extension function without arguments
+labels dict         the literal that a call with labels builds
+does nothing        the same call on the recorder of a worker without metrics, which only checks its shape
 """
 
 from __future__ import annotations
@@ -16,17 +21,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import timeit
-from importlib.util import find_spec
+import venv
+from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
+OTHERS = ("prometheus_client", "opentelemetry-sdk")
 LABELS = "{'stage': 'decode', 'format': 'wav'}"
 Statements = dict[str, tuple[str, dict[str, Any]]]
+Figures = dict[str, tuple[float, float]]
+EMPTY: Statements = {"empty call": ("empty()", {"empty": sys.is_finalizing})}
 
 
 def perago() -> Statements:
@@ -34,53 +45,55 @@ def perago() -> Statements:
     from perago import _native
 
     store = _native.ArenaStore(tempfile.mkdtemp())
-    names = {"m": _native.open_recorder(store.begin("0"), "bench")}
+    names = {
+        "m": _native.open_recorder(store.begin("0"), "bench"),
+        "d": _native.DisabledRecorder(),
+        "l": {"stage": "decode", "format": "wav"},
+    }
     return {
-        "empty call": ("empty()", {"empty": sys.is_finalizing}),
+        **EMPTY,
         "labels dict": (LABELS, {}),
+        "does nothing, name and value": ("d.histogram('items', 0.37)", names),
+        "does nothing, 2 labels": (f"d.histogram('chunks', 0.37, labels={LABELS})", names),
+        "does nothing, timer": ("with d.timer('call'): pass", names),
         "perago histogram": ("m.histogram('items', 0.37)", names),
         "perago histogram, 2 labels": (f"m.histogram('chunks', 0.37, labels={LABELS})", names),
+        "perago histogram, 2 labels in a dict made before": ("m.histogram('chunks', 0.37, labels=l)", names),
         "perago gauge": ("m.gauge('depth', 3)", names),
         "perago timer": ("with m.timer('call'): pass", names),
         "perago timer, 2 labels": (f"with m.timer('step', labels={LABELS}): pass", names),
-        "perago histogram, new strings": ("m.histogram(f'items{k}', 0.37)", {**names, "k": 1}),
+        "perago histogram, name made at each call": ("m.histogram(f'items{k}', 0.37)", {**names, "k": 1}),
     }
 
 
-def prometheus() -> Statements:
-    """Return the statements of prometheus_client."""
+def others() -> Statements:
+    """Return the statements of prometheus_client and of the OpenTelemetry SDK."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from prometheus_client import CollectorRegistry, Gauge, Histogram
 
     registry = CollectorRegistry()
-    names = {
+    prometheus = {
         "h": Histogram("items", "", registry=registry),
         "l": Histogram("chunks", "", ["stage", "format"], registry=registry),
         "g": Gauge("depth", "", registry=registry),
     }
-    return {
-        "prometheus_client histogram": ("h.observe(0.37)", names),
-        "prometheus_client histogram, 2 labels": ("l.labels('decode', 'wav').observe(0.37)", names),
-        "prometheus_client gauge": ("g.set(3)", names),
-        "prometheus_client timer": ("with h.time(): pass", names),
-    }
-
-
-def opentelemetry() -> Statements:
-    """Return the statements of the OpenTelemetry SDK."""
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
     meter = MeterProvider(metric_readers=[InMemoryMetricReader()], shutdown_on_exit=False).get_meter("bench")
-    names = {"h": meter.create_histogram("items"), "g": meter.create_gauge("depth")}
+    telemetry = {"h": meter.create_histogram("items"), "g": meter.create_gauge("depth")}
     return {
-        "opentelemetry histogram": ("h.record(0.37)", names),
-        "opentelemetry histogram, 2 labels": (f"h.record(0.37, {LABELS})", names),
-        "opentelemetry gauge": ("g.set(3)", names),
+        "prometheus_client histogram": ("h.observe(0.37)", prometheus),
+        "prometheus_client histogram, 2 labels": ("l.labels('decode', 'wav').observe(0.37)", prometheus),
+        "prometheus_client gauge": ("g.set(3)", prometheus),
+        "prometheus_client timer": ("with h.time(): pass", prometheus),
+        "prometheus_client timer, 2 labels": ("with l.labels('decode', 'wav').time(): pass", prometheus),
+        "opentelemetry histogram": ("h.record(0.37)", telemetry),
+        "opentelemetry histogram, 2 labels": (f"h.record(0.37, {LABELS})", telemetry),
+        "opentelemetry gauge": ("g.set(3)", telemetry),
     }
 
 
 def peer() -> Statements:
-    """Return the statements of the perago package that is installed here."""
+    """Return the statements of perago 0.6.1."""
     from perago.config import MetricsConfig
     from perago.metrics import OtelMetricRecorder, TaskAttemptMetricContext
 
@@ -92,10 +105,11 @@ def peer() -> Statements:
         "peer histogram, 2 labels": (f"m.histogram('chunks', 0.37, labels={LABELS})", names),
         "peer gauge": ("m.gauge('depth', 3)", names),
         "peer timer": ("with m.timer('call'): pass", names),
+        "peer timer, 2 labels": (f"with m.timer('step', labels={LABELS}): pass", names),
     }
 
 
-def measure(statements: Statements, calls: int, repeat: int) -> dict[str, tuple[float, float]]:
+def measure(statements: Statements, calls: int, repeat: int) -> Figures:
     """Return the median and the fastest nanoseconds of each statement."""
     timers = {
         title: timeit.Timer(statement, timer=time.process_time, globals=names)
@@ -108,32 +122,86 @@ def measure(statements: Statements, calls: int, repeat: int) -> dict[str, tuple[
     return {title: (statistics.median(figures), min(figures)) for title, figures in runs.items()}
 
 
+def elsewhere(python: Path, statements: str, calls: int, repeat: int) -> Figures:
+    """Run this file in another environment; return what it measured."""
+    options = ["--statements", statements, "--calls", str(calls), "--repeat", str(repeat)]
+    command = [str(python), "-P", __file__, *options]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(printed))
+
+
+def others_python() -> Path:
+    """Return the interpreter of the environment of the other recorders, made if it is missing."""
+    folder = ROOT / "target" / "bench-others"
+    python = folder / "bin" / "python"
+    installed = folder / "installed"
+    if not installed.exists():
+        venv.create(folder, clear=True, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *OTHERS], check=True)
+        installed.touch()
+    return python
+
+
+def rust() -> Figures:
+    """Return the figures of the benchmark in Rust."""
+    command = ["cargo", "bench", "--quiet", "-p", "perago-metrics", "--bench", "recording"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    unit = {"ns": 1.0, "µs": 1e3, "ms": 1e6}
+    figures: Figures = {}
+    title = ""
+    for line in printed.splitlines():
+        row = re.match(r"(?:│ *)?[├╰]─ (\S+)", line)
+        if row is None:
+            continue
+        threads = re.fullmatch(r"t=(\d+)", row[1])
+        title = title if threads else row[1].replace("_", " ")
+        # The fastest, the slowest, the median, the mean.
+        times = [float(number) * unit[name] for number, name in re.findall(r"([\d.]+) (ns|µs|ms)", line)]
+        if times:
+            figures[f"Rust {title}, {threads[1]} threads" if threads else f"Rust {title}"] = (
+                times[2],
+                times[0],
+            )
+    return figures
+
+
+def show(figures: Figures) -> None:
+    """Print rows of one process, as multiples of its own empty call where it measured one."""
+    empty = figures.get("empty call")
+    for title, (median, fastest) in figures.items():
+        multiple = f"{median / empty[0]:8.1f} x" if empty else " " * 10
+        print(f"{median:10.1f} {fastest:10.1f} {multiple}  {title}", flush=True)
+
+
 def main() -> None:
-    """Measure what is installed, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--calls", type=int, default=50_000)
     parser.add_argument("--repeat", type=int, default=21)
-    parser.add_argument("--peer-python", help="interpreter of the package to compare with")
-    parser.add_argument("--as-peer", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peer", type=Path, help="the `perago` command of an environment with perago==0.6.1")
+    parser.add_argument("--others-python", type=Path, help=f"an interpreter that has {' and '.join(OTHERS)}")
+    parser.add_argument("--no-others", action="store_true", help="leave the other recorders out")
+    parser.add_argument("--no-rust", action="store_true", help="leave the rows in Rust out")
+    parser.add_argument("--statements", choices=["others", "peer"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.as_peer:
-        # Its calls take a hundred times as long.
-        print(json.dumps(measure(peer(), arguments.calls // 20, arguments.repeat)))
-        sys.stdout.flush()
-        # Its last flush to nowhere would take seconds.
+    calls, repeat = arguments.calls, arguments.repeat
+    if arguments.statements:
+        statements = others() if arguments.statements == "others" else peer()
+        # Their calls take a hundred times as long.
+        slow = measure(statements, calls // 20, repeat)
+        print(json.dumps(measure(EMPTY, calls, repeat) | slow), flush=True)
+        # The peer's last flush to nowhere would take seconds.
         os._exit(0)
-    figures = measure(perago(), arguments.calls, arguments.repeat)
-    for module, statements in (("prometheus_client", prometheus), ("opentelemetry.sdk", opentelemetry)):
-        if find_spec(module.split(".")[0]):
-            figures |= measure(statements(), arguments.calls // 10, arguments.repeat)
-    if arguments.peer_python:
-        options = ["--as-peer", "--calls", str(arguments.calls), "--repeat", str(arguments.repeat)]
-        command = [arguments.peer_python, "-P", __file__, *options]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        figures |= json.loads(printed)
-    print("    median    fastest")
-    for title, (median, fastest) in figures.items():
-        print(f"{median:10.1f} {fastest:10.1f} ns  {title}")
+    print("    median    fastest   in empty calls  (nanoseconds)")
+    show(measure(perago(), calls, repeat))
+    if not arguments.no_others:
+        show(elsewhere(arguments.others_python or others_python(), "others", calls, repeat))
+    if arguments.peer:
+        show(elsewhere(arguments.peer.parent / "python", "peer", calls, repeat))
+    if not arguments.no_rust:
+        show(rust())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ def main() -> int:
         ["idle.py", "--seconds", "60", *peer],
         ["stop.py", "--stops", "20", "--kills", "5"],
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
-        ["recorder.py"],
+        ["recorder.py", *peer],
+        ["export.py"],
+        ["metric_kills.py", "--minutes", "1", "--kills", "60", "--supervisor-kills", "3"],
     ]
     for step in steps:
         print(f"## bench/{' '.join(step)}", flush=True)

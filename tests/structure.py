@@ -25,7 +25,7 @@ SOURCE = {".rs", ".py", ".pyi", ".toml", ".md", ".yml", ".json", ".sh", ""}
 MAY_USE = {
     "perago-contract": set(),
     "perago-metrics": set(),
-    "perago-otlp": {"perago-metrics"},
+    "perago-otlp": {"perago-http", "perago-metrics"},
     "perago-http": set(),
     "perago-conductor": {"perago-http"},
     "perago-lakefs": {"perago-http"},

@@ -155,7 +155,9 @@ _HOMES = {
     "task": ("TaskDefinition", "task"),
     "taskdef": ("build_taskdef", "write_taskdef"),
 }
-_SUBMODULES = frozenset({"config", "errors", "execution", "guards", "metrics", "models", "result", "taskdef"})
+_SUBMODULES = frozenset(
+    {"config", "errors", "execution", "guards", "metrics", "models", "result", "taskdef", "testing"}
+)
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 

@@ -87,6 +87,9 @@ class BodyLog:
 
     def on_metric_warning(self, fields: Mapping[str, str]) -> None:
         """Log a warning of the metrics recorder with its structured fields."""
+        if fields.get("reason") == "label_sets_exceeded":
+            # Said by the supervisor, once for all slots.
+            return
         text = " ".join(f"{name}={value}" for name, value in fields.items())
         self.send("WARNING", "perago.metrics", text, fields=fields)
 

@@ -7,11 +7,13 @@ one assignment after the other (or several at once in thread mode) until the sup
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perago._native import Channel
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from perago._body_log import BodyLog
     from perago._native import AttemptAssignment
     from perago.metrics import MetricRecorder
+    from perago.models import MetricSpec
 
 
 def main() -> None:
@@ -46,7 +49,7 @@ def main() -> None:
     log.capture_loguru()
     from perago._attempt import Runner
 
-    recorder = _open_recorder(channel, log, definition.name) if definition.metrics is not None else None
+    recorder = _open_recorder(channel, log, definition.name, definition.metrics)
     runner = Runner(definition)
     channel.ready(json.dumps(description))
     executor = Executor(channel, runner, recorder, log)
@@ -67,30 +70,61 @@ def _describe_only(channel: Channel) -> None:
 
 
 def _let_the_supervisor_decide() -> None:
-    """Ignore the signals that stop a worker, but not in the programs that a body starts.
+    """Ignore the signals that stop a worker, but not in the processes that a body starts.
 
     A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A
-    Python handler, unlike SIG_IGN, is not inherited by a program that the body executes.
+    Python handler, unlike SIG_IGN, is not inherited by a program that the body executes. A forked child
+    gets the usual handlers back: a pool of processes ends its children by SIGTERM and waits for their end.
     """
 
     def ignore(signal_number: int, frame: FrameType | None) -> None:
         del signal_number, frame
 
-    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signal_number, ignore)
+    usual = {
+        signal_number: signal.signal(signal_number, ignore)
+        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    }
+    # The process that starts executors blocks signals; programs that a body starts would inherit that.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _restore_in_forked_children(usual, ignore)
 
 
-def _open_recorder(channel: Channel, log: BodyLog, task_name: str) -> MetricRecorder:
+def _restore_in_forked_children(usual: dict[signal.Signals, Any], ours: Any) -> None:
+    """Give a forked child the handlers in ``usual`` in place of ``ours``.
+
+    Signals wait from the fork until that is done: one that came in between would be ignored.
+    """
+    mask = threading.local()
+
+    def before() -> None:
+        mask.usual = signal.pthread_sigmask(signal.SIG_BLOCK, usual)
+
+    def in_parent() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.usual)
+
+    def in_child() -> None:
+        for signal_number, handler in usual.items():
+            if signal.getsignal(signal_number) is ours:
+                signal.signal(signal_number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask.usual)
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
+
+
+def _open_recorder(
+    channel: Channel, log: BodyLog, task_name: str, metrics: MetricSpec | None
+) -> MetricRecorder | None:
+    if metrics is None:
+        return None
+    from perago._native import DisabledRecorder, open_recorder
+
     if channel.arena is None:
-        from perago._disabled_metrics import DisabledMetricRecorder
-
-        return DisabledMetricRecorder()
-    from perago._native import open_recorder
-
+        return DisabledRecorder()
     return open_recorder(
         channel.arena,
         task_name,
         reserved_labels=channel.resource_attribute_keys,
+        buckets=metrics.buckets,
         warning=log.on_metric_warning,
     )
 

@@ -137,6 +137,22 @@ class Recorder(MetricRecorder):
         """Return a context manager and decorator that adds seconds to the histogram ``app.<name>``."""
 
 @final
+class DisabledRecorder(MetricRecorder):
+    """The recorder of a worker that exports no metrics, a virtual subclass of `MetricRecorder`.
+
+    Keeps nothing; a call of the wrong shape raises as with any recorder.
+    """
+
+    def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Drop a value."""
+
+    def gauge(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
+        """Drop a value."""
+
+    def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> Timer:
+        """Return a context manager and decorator that records nothing."""
+
+@final
 class Timer:
     """Measures a block or a function. Made by `Recorder.timer`."""
 
@@ -203,6 +219,7 @@ class MetricRules:
         task_name: str,
         *,
         reserved_labels: Sequence[str] = ...,
+        label_sets: int = ...,
         warning: Callable[[dict[str, str]], object] | None = None,
     ) -> MetricRules: ...
     def check(
@@ -213,6 +230,9 @@ class MetricRules:
         labels: Mapping[str, str] | None = None,
     ) -> tuple[str, float, dict[str, str]] | None:
         """Return name, value and labels as exported, or ``None`` if the sample is dropped."""
+
+    def dropped(self) -> dict[str, int]:
+        """Return how many samples or labels were dropped or changed, by reason."""
 
     @staticmethod
     def check_shape(name: str, labels: Mapping[str, str] | None = None) -> None:

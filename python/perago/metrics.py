@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -25,7 +28,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class MetricTimer(Protocol):
-    """Measures elapsed seconds: `with`, `async with`, or a decorator of a function, plain or `async`."""
+    """Measures elapsed seconds: `with`, `async with`, or a decorator of a function, plain or `async`.
+
+    One timer may be used again, inside itself, and by several threads and asyncio tasks at once. A decorated
+    function is measured until it returns, a coroutine function until its coroutine ends, a generator from its
+    first item to its end.
+    """
 
     def __enter__(self) -> None:
         """Start measuring."""
@@ -99,6 +107,7 @@ class MetricRecorder(ABC):
 
 # Not a base class: a native method is found and called faster without one.
 MetricRecorder.register(_native.Recorder)
+MetricRecorder.register(_native.DisabledRecorder)
 
 
 @dataclass(frozen=True)
@@ -114,14 +123,26 @@ class RecordedMetricSample:
 
 
 class InMemoryMetricRecorder(MetricRecorder):
-    """Keeps the samples of a body under test in lists, by the rules that a worker's recorder follows."""
+    """Keeps the samples of a body under test in lists, by the rules that a worker's recorder follows.
 
-    def __init__(self, task_name: str = "task", *, warnings: list[dict[str, str]] | None = None) -> None:
+    What the worker would drop is not kept; `warnings` and `dropped` say why. The pytest fixture
+    `perago_metrics` makes one for each test.
+    """
+
+    def __init__(
+        self,
+        task_name: str = "task",
+        *,
+        warnings: list[dict[str, str]] | None = None,
+        label_sets: int = 1000,
+    ) -> None:
         """Make an empty recorder.
 
         Args:
             task_name: The value of the label `task_name`.
             warnings: A list to which the fields of each warning are added.
+            label_sets: How many label sets have a series of their own, as in a worker; samples of further
+                ones get the label `otel.metric.overflow`.
 
         """
         self.histograms: list[RecordedMetricSample] = []
@@ -130,7 +151,27 @@ class InMemoryMetricRecorder(MetricRecorder):
         """The values that gauges were set to, in order."""
         self.warnings: list[dict[str, str]] = [] if warnings is None else warnings
         """The fields of each warning, in order."""
-        self._rules = _native.MetricRules(task_name, warning=self._warn)
+        self._rules = _native.MetricRules(task_name, label_sets=label_sets, warning=self._warn)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many samples or labels were dropped or changed, by reason."""
+        return self._rules.dropped()
+
+    def values(self, name: str, *, labels: Mapping[str, str] | None = None) -> list[float]:
+        """Return the values of one metric, in order: its `len` is the count, its `sum` the sum.
+
+        Args:
+            name: The name as the body wrote it, without `app.`.
+            labels: Labels that a sample must have; it may have more.
+
+        """
+        wanted = dict(labels or {}).items()
+        return [
+            sample.value
+            for sample in (*self.histograms, *self.gauges)
+            if sample.name == f"app.{name}" and wanted <= sample.labels.items()
+        ]
 
     def histogram(self, name: str, value: float, *, labels: Mapping[str, str] | None = None) -> None:
         """Add a value to `histograms`, unless the rules drop it."""
@@ -143,7 +184,12 @@ class InMemoryMetricRecorder(MetricRecorder):
     def timer(self, name: str, *, labels: Mapping[str, str] | None = None) -> MetricTimer:
         """Return a context manager and decorator that adds elapsed seconds to `histograms`."""
         _native.MetricRules.check_shape(name, labels)
-        return _InMemoryTimer(self, name, None if labels is None else dict(labels))
+        copied = labels
+        if labels is not None:
+            # Labels that cannot be read are told about when the sample is dropped.
+            with suppress(Exception):
+                copied = dict(labels)
+        return _InMemoryTimer(self, name, copied)
 
     def _warn(self, fields: dict[str, str]) -> None:
         self.warnings.append(fields)
@@ -156,19 +202,25 @@ class InMemoryMetricRecorder(MetricRecorder):
 
 
 class _InMemoryTimer:
-    def __init__(self, recorder: InMemoryMetricRecorder, name: str, labels: dict[str, str] | None) -> None:
+    def __init__(self, recorder: InMemoryMetricRecorder, name: str, labels: Mapping[str, str] | None) -> None:
         self._recorder = recorder
         self._name = name
         self._labels = labels
-        self._started: list[float] = []
+        self._open: list[tuple[tuple[int, int], float]] = []
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
-        self._started.append(time.perf_counter())
+        with self._lock:
+            self._open.append((_flow(), time.perf_counter()))
 
     def __exit__(self, *_exception: object) -> None:
-        if self._started:
-            seconds = time.perf_counter() - self._started.pop()
-            self._recorder.histogram(self._name, seconds, labels=self._labels)
+        now, flow = time.perf_counter(), _flow()
+        with self._lock:
+            if not self._open:
+                return
+            own = [index for index, (entered, _) in enumerate(self._open) if entered == flow]
+            _, started = self._open.pop(own[-1] if own else -1)
+        self._recorder.histogram(self._name, now - started, labels=self._labels)
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -187,33 +239,61 @@ class _RepeatableTimer(Protocol):
     def _again(self) -> Any: ...
 
 
+def _flow() -> tuple[int, int]:
+    """Return what tells apart the flows of control that may use one timer: thread and asyncio task."""
+    asyncio = sys.modules.get("asyncio")
+    current_task = getattr(asyncio, "current_task", None)
+    task = None
+    if current_task is not None:
+        # Raised where no event loop runs in this thread.
+        with suppress(RuntimeError):
+            task = current_task()
+    return threading.get_ident(), 0 if task is None else id(task)
+
+
 def _timed(timer: _RepeatableTimer, function: _Function) -> _Function:
     """Return `function` with each call measured by a timer of its own, so that calls may overlap."""
     if not callable(function):
         message = f"a timer decorates a function, not {type(function).__name__}"
         raise TypeError(message)
+    # An object with an asynchronous `__call__` is as good as a function.
+    called: Any = type(function).__call__
     wrapper: Any
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with timer._again():
                 return await function(*args, **kwargs)
 
-    elif inspect.isgeneratorfunction(function):
+    elif inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(called):
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             with timer._again():
                 return (yield from function(*args, **kwargs))
 
-    elif inspect.isasyncgenfunction(function):
+    elif inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(called):
 
         @functools.wraps(function)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
             with timer._again():
-                async for item in function(*args, **kwargs):
-                    yield item
+                delegate = function(*args, **kwargs)
+                try:
+                    item = await delegate.__anext__()
+                    while True:
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            item = await delegate.athrow(error)
+                        else:
+                            item = await delegate.asend(sent)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    await delegate.aclose()
 
     else:
 

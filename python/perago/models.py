@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from perago._spec import SpecModel
 from perago.guards import _WorkspaceGuardrail
@@ -139,8 +148,11 @@ class TaskControls(SpecModel):
         return self.timeout.response_seconds
 
 
+_Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
 class MetricSpec(SpecModel):
-    """Switches of the built-in metrics; the body's own metrics are not affected."""
+    """Switches of the built-in metrics, which do not affect the body's own, and bounds of buckets."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -150,6 +162,22 @@ class MetricSpec(SpecModel):
     """Records ``runtime.workspace_io_duration_seconds`` and ``runtime.workspace_io_bytes``."""
     worker_capacity: bool = True
     """Records ``runtime.busy_slots``."""
+    buckets: dict[str, list[_Bound]] = Field(default_factory=dict)
+    """Upper bounds of buckets by the histogram's name: the one that the body writes, or a built-in one."""
+
+    def __hash__(self) -> int:
+        buckets = tuple((name, tuple(bounds)) for name, bounds in sorted(self.buckets.items()))
+        return hash((self.attempts, self.workspace_io, self.worker_capacity, buckets))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [pair for pair in super().__repr_args__() if pair != ("buckets", {})]
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_buckets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = serialize(self)
+        if not self.buckets:
+            written.pop("buckets", None)
+        return written
 
 
 class WorkspaceSpec(SpecModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,11 @@ def test_integers_are_lax(given_value: Any, wanted: int) -> None:
         ),
         (TaskControls, {"retry": {"count": 11}}, "less than or equal to 10"),
         (MetricSpec, {"attempt": True}, "Extra inputs"),
+        (MetricSpec, {"buckets": {"calls": [1, "2"]}}, "valid number"),
+        (MetricSpec, {"buckets": {"calls": [True]}}, "valid number"),
+        (MetricSpec, {"buckets": {"calls": [1.0, math.inf]}}, "finite number"),
+        (MetricSpec, {"buckets": {"calls": 1}}, "valid list"),
+        (MetricSpec, {"buckets": {1: [1.0]}}, "valid string"),
         (WorkspaceSpec, {"prefix": "a\\b"}, "must use '/'"),
         (WorkspaceSpec, {"prefix": ""}, "must not be empty"),
         (WorkspaceSpec, {"prefix": "  "}, "must not be empty"),
@@ -135,6 +141,21 @@ def test_budgets_and_leases() -> None:
     controls = TaskControls(retry={"count": 1}, publish_budget=BUDGET)  # type: ignore[arg-type]
     assert (controls.retry.count, controls.publish_budget) == (1, budget)
     assert controls.response_timeout_seconds == 600
+
+
+def test_a_spec_without_buckets_is_as_ever() -> None:
+    spec = MetricSpec()
+    assert spec.model_dump_json() == '{"attempts":true,"workspace_io":true,"worker_capacity":true}'
+    assert repr(spec) == "MetricSpec(attempts=True, workspace_io=True, worker_capacity=True)"
+    assert (spec, hash(spec)) == (MetricSpec(), hash(MetricSpec()))
+
+
+def test_buckets_are_part_of_a_spec() -> None:
+    spec = MetricSpec(buckets={"calls": [1, 2.5]})
+    assert spec.model_dump()["buckets"] == {"calls": [1.0, 2.5]}
+    assert "buckets={'calls': [1.0, 2.5]}" in repr(spec)
+    assert (spec, hash(spec)) == (MetricSpec(buckets={"calls": [1, 2.5]}), hash(spec))
+    assert spec != MetricSpec()
 
 
 def test_frozen_models_cannot_be_changed() -> None:

@@ -36,6 +36,18 @@ def test_what_is_configured_is_said_without_its_values(line: CommandLine) -> Non
     assert ran.stdout == "ok: demo.good\n" + summary
 
 
+def test_a_metrics_endpoint_that_is_no_url_is_an_error_that_does_not_repeat_it(line: CommandLine) -> None:
+    line.write("good.py", GOOD)
+    endpoint = {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "user:never-shown@receiver:8428"}
+    for command in ("check", "start"):
+        ran = line.run(command, "good", **endpoint)
+        assert ran.code == 1
+        assert (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT must be the http:// or https:// URL of a receiver"
+            in ran.stderr
+        )
+
+
 @pytest.mark.parametrize(
     ("module", "text", "stderr"),
     [
@@ -341,3 +353,51 @@ class TestMetricsPage:
         assert without_parameter.stderr.startswith(
             "error: metrics=MetricSpec(...) requires a metrics parameter\n"
         )
+
+
+class TestBuckets:
+    """Bounds of histograms, and timeouts beyond them."""
+
+    def check(self, line: CommandLine, *arguments: str, spec: str, timeout: str = "") -> tuple[int, str, str]:
+        """Check the page's module with another spec and timeout."""
+        text = (EXAMPLES / "metadata_validate.py").read_text()
+        text = text.replace("metrics=MetricSpec(),", f"metrics=MetricSpec({spec}),{timeout}")
+        text = text.replace("import MetricRecorder", "import TaskControls, TimeoutPolicy, MetricRecorder")
+        line.write("some.py", text)
+        ran = line.run("check", "some", *arguments)
+        return ran.code, ran.stdout, ran.stderr
+
+    @pytest.mark.parametrize(
+        ("spec", "text"),
+        [
+            (
+                "buckets={'calls': [1, 2, 2]}",
+                "bounds of calls must increase strictly, but 2 is followed by 2",
+            ),
+            ("buckets={'calls': []}", "bounds of calls must be 1 to 200 in number, not 0"),
+            ("buckets={'calls': range(201)}", "bounds of calls must be 1 to 200 in number, not 201"),
+            ("buckets={'app.calls': [1]}", "app.calls begins with app."),
+            ("buckets={'runtime.busy_slots': [1]}", "runtime.busy_slots is not a built-in histogram"),
+            ("buckets={'no spaces': [1]}", '"no spaces" is not a metric name'),
+        ],
+    )
+    def test_broken_rules(self, line: CommandLine, spec: str, text: str) -> None:
+        code, _, stderr = self.check(line, spec=spec)
+        assert code == 1
+        assert f"error: MetricSpec.buckets: {text}\n  --> <cwd>/some.py:" in stderr
+        code, stdout, _ = self.check(line, "--format", "json", spec=spec)
+        assert [one["code"] for one in json.loads(stdout)["findings"]] == ["PERAGO-METRIC-BUCKETS"]
+
+    def test_a_timeout_beyond_the_last_bucket(self, line: CommandLine) -> None:
+        timeout = " controls=TaskControls(timeout=TimeoutPolicy(seconds=86400)),"
+        code, _, stderr = self.check(line, spec="", timeout=timeout)
+        assert code == 0
+        assert "TimeoutPolicy.seconds=86400 lies beyond the last bucket of" in stderr
+        code, stdout, _ = self.check(line, "--format", "json", spec="", timeout=timeout)
+        findings = json.loads(stdout)["findings"]
+        assert [(one["code"], one["severity"]) for one in findings] == [
+            ("PERAGO-TIMEOUT-BEYOND-BUCKETS", "warning")
+        ]
+        buckets = "buckets={'runtime.task_attempt_duration_seconds': [1, 86400]}"
+        assert self.check(line, spec=buckets, timeout=timeout)[::2] == (0, "")
+        assert self.check(line, spec="attempts=False", timeout=timeout)[::2] == (0, "")

@@ -53,6 +53,15 @@ def test_every_failure_code_is_documented(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", pages.LANGUAGES)
+def test_every_reason_of_a_metric_warning_is_documented(language: str) -> None:
+    text = (pages.ROOT / "crates/perago-metrics/src/warning.rs").read_text(encoding="utf-8")
+    known = set(re.findall(r'Self::\w+ => "([a-z_]+)"', text))
+    assert {"invalid_name", "reserved_label", "labels_unreadable"} <= known
+    documented = guide("metrics.md", language)
+    assert {reason for reason in known if f"`{reason}`" not in documented} == set()
+
+
+@pytest.mark.parametrize("language", pages.LANGUAGES)
 def test_every_code_of_a_finding_is_documented(language: str) -> None:
     known = finding_codes()
     assert {"PERAGO-SIGNATURE", "PERAGO-CONFIG-VALUE", "PERAGO-MODULE-IMPORT"} <= known

@@ -1,14 +1,10 @@
-"""The recorder of the testing kit follows the rules of the real one."""
+"""What the recorder of the testing kit shows; its rules are in `test_rules.py`."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
-from typing import Any
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from perago.metrics import InMemoryMetricRecorder, MetricRecorder, RecordedMetricSample
 
@@ -26,6 +22,7 @@ def test_samples_are_kept_as_they_would_be_exported() -> None:
     assert metrics.gauges == [RecordedMetricSample("app.queue_depth", 3, {"task_name": "audio.transcribe"})]
     assert metrics.histograms[1].name == "app.model_call"
     assert metrics.warnings == []
+    assert metrics.dropped == {}
 
 
 def test_what_the_real_one_drops_is_not_kept() -> None:
@@ -44,44 +41,31 @@ def test_what_the_real_one_drops_is_not_kept() -> None:
         "reserved_label",
         "kind_clash",
     ]
+    assert set(metrics.dropped.values()) == {1}
 
 
-_texts = st.text(max_size=6) | st.sampled_from(["a", "task_id", "le", "task_name"])
-_calls = st.lists(
-    st.tuples(
-        st.sampled_from(["histogram", "gauge"]),
-        st.sampled_from(["items", "depth", "items_sum", "B"]) | st.text(max_size=4),
-        st.integers(-5, 50) | st.floats(allow_nan=True, allow_infinity=True, width=16),
-        st.none() | st.dictionaries(_texts, _texts | st.integers() | st.none(), max_size=3),
-    ),
-    max_size=15,
-)
+def test_values_of_one_metric_by_its_labels() -> None:
+    metrics = InMemoryMetricRecorder()
+    metrics.histogram("items", 1, labels={"stage": "a", "zone": "x"})
+    metrics.histogram("items", 2, labels={"stage": "b"})
+    metrics.histogram("others", 3)
+    metrics.gauge("depth", 4)
+    metrics.gauge("depth", 5)
+    assert metrics.values("items") == [1, 2]
+    assert metrics.values("items", labels={"stage": "a"}) == [1]
+    assert metrics.values("items", labels={"stage": "a", "task_name": "other"}) == []
+    assert metrics.values("depth")[-1] == 5
+    assert metrics.values("app.items") == []
 
 
-@given(calls=_calls)
-@settings(max_examples=60, deadline=None)
-def test_both_recorders_export_the_same_series(new_rig: Any, calls: Any) -> None:
-    rig = new_rig()
-    memory = InMemoryMetricRecorder("audio.transcribe")
-    for kind, name, value, labels in calls:
-        getattr(rig.recorder, kind)(name, value, labels=labels)
-        getattr(memory, kind)(name, value, labels=labels)
-    expected: dict[Any, Any] = {}
-    for sample in memory.histograms:
-        key = (sample.name, frozenset(sample.labels.items()))
-        count, total = expected.get(key, (0, 0.0))
-        expected[key] = (count + 1, total + sample.value)
-    for sample in memory.gauges:
-        expected[sample.name, frozenset(sample.labels.items())] = sample.value
-    found = {
-        (series["name"], frozenset(series["labels"].items())): (
-            series["value"] if "value" in series else (series["count"], series["sum"])
-        )
-        for series in rig.store.series()
-    }
-    assert found == expected
+def test_warnings_go_to_the_list_that_was_given() -> None:
+    mine: list[dict[str, str]] = []
+    metrics = InMemoryMetricRecorder(warnings=mine)
+    metrics.gauge("depth", math.inf)
+    assert metrics.warnings is mine
+    assert [warning["reason"] for warning in mine] == ["value_not_finite"]
 
 
 def test_the_module_imports_without_pydantic() -> None:
-    program = "import sys, perago.metrics; sys.exit('pydantic' in sys.modules)"
+    program = "import sys, perago.testing; sys.exit('pydantic' in sys.modules or 'pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

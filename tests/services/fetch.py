@@ -52,12 +52,16 @@ def find_java() -> Path:
     )
 
 
+def fetched_victoria_metrics() -> Path | None:
+    """Return the VictoriaMetrics binary if it has been fetched; `vmalert-tool` is beside it."""
+    binary = SERVICES_FOLDER / "victoria-metrics/usr/bin/victoria-metrics"
+    return binary if binary.exists() else None
+
+
 def victoria_metrics_binary() -> Path:
     """Return the real VictoriaMetrics binary, unpacking Debian's package under `.services/` once."""
-    folder = SERVICES_FOLDER / "victoria-metrics"
-    binary = folder / "usr/bin/victoria-metrics"
-    if binary.exists():
-        return binary
+    if found := fetched_victoria_metrics():
+        return found
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise ServiceUnavailable(
@@ -69,9 +73,10 @@ def victoria_metrics_binary() -> Path:
     _run(["dpkg", "-x", str(package), str(unpacked)])
     if not (unpacked / "usr/bin/victoria-metrics").exists():
         raise ServiceUnavailable(f"{package.name} holds no usr/bin/victoria-metrics")
+    folder = SERVICES_FOLDER / "victoria-metrics"
     if not folder.exists():
         unpacked.rename(folder)
-    return binary
+    return folder / "usr/bin/victoria-metrics"
 
 
 def _maven_repository() -> Path:

@@ -76,16 +76,22 @@ def start_conductor(folder: Path, port: int = 0) -> Service:
     return _start("Conductor", command, folder, port)
 
 
-def start_victoria_metrics(folder: Path, port: int = 0) -> Service:
-    """Start the real VictoriaMetrics with its storage under `folder`; returns before it is ready."""
+def start_victoria_metrics(
+    folder: Path, port: int = 0, *arguments: str, binary: Path | None = None
+) -> Service:
+    """Start the real VictoriaMetrics with its storage under `folder`; returns before it is ready.
+
+    Without `binary` the one of Debian's package is fetched.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     command = [
-        str(victoria_metrics_binary()),
+        str(binary or victoria_metrics_binary()),
         f"-storageDataPath={folder / 'storage'}",
         f"-httpListenAddr=127.0.0.1:{port}",
         "-search.latencyOffset=0s",
         "-search.disableCache",
+        *arguments,
     ]
     return _start("VictoriaMetrics", command, folder, port)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
+from collections import Counter
 from typing import Any
+
+from .waiting import until
 
 
 class MetricStore:
@@ -39,13 +42,33 @@ class MetricStore:
         lines = self._get("/api/v1/export", **{"match[]": selector(name, labels)})
         return [json.loads(line) for line in lines.splitlines()]
 
+    def names(self, **labels: str) -> dict[str, int]:
+        """Return the names that have series with these labels, each with the number of its series."""
+        self._get("/internal/force_flush")
+        found = json.loads(self._get("/api/v1/query", query=selector(None, labels)))["data"]["result"]
+        return dict(Counter(one["metric"]["__name__"] for one in found))
+
     def value(self, name: str, **labels: str) -> float | None:
         """Return the sum over the series of a metric, None without any."""
         found = self.query(name, **labels)
         return sum(one["value"] for one in found) if found else None
 
 
-def selector(name: str, labels: dict[str, str]) -> str:
-    """Return the PromQL selector of a metric with these labels."""
-    wanted = {"__name__": name, **labels}
+def selector(name: str | None, labels: dict[str, str]) -> str:
+    """Return the PromQL selector of a metric, or of all, with these labels."""
+    wanted = labels if name is None else {"__name__": name, **labels}
     return "{" + ",".join(f"{key}={json.dumps(value)}" for key, value in wanted.items()) + "}"
+
+
+def value_is(store: MetricStore, expected: float | None, name: str, **labels: str) -> None:
+    """Wait until the series of a metric add up to a value; None waits until there is none."""
+    seen: list[float | None] = [None]
+
+    def look() -> bool:
+        seen[0] = store.value(name, **labels)
+        return seen[0] == expected
+
+    try:
+        until(look, name)
+    except AssertionError:
+        raise AssertionError(f"{name}{labels} is {seen[0]}, not {expected}") from None

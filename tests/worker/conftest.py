@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.conductor import Conductor
+from support.metrics import MetricStore
 from support.proxy import Proxy
 from support.worker import Worker
 
@@ -69,3 +71,21 @@ def shared(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> It
 def proxy(conductor: Conductor) -> Iterator[Proxy]:
     with Proxy(conductor.url) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def store(conductor: Conductor, request: pytest.FixtureRequest) -> MetricStore:
+    """The embedded receiver beside the embedded engine, the real store beside the real one."""
+    if conductor.kind == "real":
+        return MetricStore(request.getfixturevalue("real_victoria_metrics_url"))
+    return MetricStore(request.getfixturevalue("embedded_url"))
+
+
+@pytest.fixture
+def settings(store: MetricStore, tmp_path: Path) -> dict[str, str]:
+    """Variables of a worker whose series no other test has."""
+    return {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": store.endpoint,
+        "OTEL_METRIC_EXPORT_INTERVAL": "300",
+        "PERAGO_INSTANCE_ID": f"suite-{tmp_path.name}-{os.getpid()}",
+    }

@@ -7,8 +7,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from support.conductor import Conductor
 from support.metrics import MetricStore
 from support.waiting import until
@@ -18,24 +16,6 @@ EXAMPLES = str(Path(__file__).resolve().parents[2] / "examples")
 RESOURCE = {"service.name", "service.instance.id", "service_name", "service_instance_id", "job", "instance"}
 # The embedded engine proves the same with fewer.
 WORKFLOWS = {"embedded": 20, "real": 500}
-
-
-@pytest.fixture
-def store(conductor: Conductor, request: pytest.FixtureRequest) -> MetricStore:
-    """The embedded receiver beside the embedded engine, the real store beside the real one."""
-    if conductor.kind == "real":
-        return MetricStore(request.getfixturevalue("real_victoria_metrics_url"))
-    return MetricStore(request.getfixturevalue("embedded_url"))
-
-
-@pytest.fixture
-def settings(store: MetricStore, tmp_path: Path) -> dict[str, str]:
-    """Variables of a worker whose series no other test has."""
-    return {
-        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": store.endpoint,
-        "OTEL_METRIC_EXPORT_INTERVAL": "300",
-        "PERAGO_INSTANCE_ID": f"suite-{tmp_path.name}-{os.getpid()}",
-    }
 
 
 def own_labels(labels: dict[str, str]) -> dict[str, str]:

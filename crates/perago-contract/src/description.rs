@@ -36,7 +36,7 @@ pub struct TaskDescription {
     /// The workspace it asks for.
     #[serde(default)]
     pub workspace: Option<WorkspaceSpec>,
-    /// Switches of the built-in metrics; `None` is a task without metrics.
+    /// Switches of the built-in metrics and bucket bounds; `None` is a task without metrics.
     #[serde(default)]
     pub metrics: Option<MetricSpec>,
     /// How Conductor treats it.
@@ -61,6 +61,7 @@ impl TaskDescription {
         errors.extend(check_task_name(&self.name).err());
         errors.extend(check_owner_email(&self.owner_email).err());
         errors.extend(self.workspace.iter().flat_map(WorkspaceSpec::violations));
+        errors.extend(self.metrics.iter().flat_map(MetricSpec::violations));
         errors.extend(self.controls.violations());
         if self.controls.publish_budget.is_some() && self.workspace.is_none() {
             errors.push(
@@ -74,6 +75,7 @@ impl TaskDescription {
         errors.extend(TaskSchemas::of(self).err());
         let mut findings: Vec<Finding> = errors.into_iter().map(ContractError::into_finding).collect();
         findings.extend(self.budget_warning());
+        findings.extend(self.metrics.iter().flat_map(|spec| spec.timeout_warnings(&self.controls.timeout)));
         findings.extend(self.warnings.iter().cloned());
         if let Some(source) = &self.source {
             for finding in findings.iter_mut().filter(|finding| finding.file.is_none()) {

@@ -27,7 +27,7 @@ pub use finding::{Finding, Severity};
 pub use guardrail::{Guardrail, GuardrailKind, check_workspace_path};
 pub use identity::{check_owner_email, check_task_name};
 pub use json_text::to_pretty_ascii_json;
-pub use metric_spec::MetricSpec;
+pub use metric_spec::{LAST_BOUND_OF_SECONDS, MOST_BUCKET_BOUNDS, MetricSpec};
 pub use staging::{StagingAttempt, staging_branch_name};
 pub use taskdef::TaskSchemas;
 pub use workspace_spec::{OnMovedHead, WorkspaceSpec, normalise_prefix};

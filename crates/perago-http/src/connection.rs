@@ -41,8 +41,22 @@ impl ConnectionOptions {
     /// # Errors
     /// For an unusable proxy or certificate file.
     pub fn http_client(&self) -> Result<reqwest::Client, ConnectionError> {
+        self.build(self.roots()?)
+    }
+
+    /// The same, trusting the authorities in `ca_file` (PEM) and no others.
+    ///
+    /// # Errors
+    /// For an unusable proxy or certificate file.
+    pub fn http_client_trusting_only(&self, ca_file: &Path) -> Result<reqwest::Client, ConnectionError> {
+        let mut roots = rustls::RootCertStore::empty();
+        add_certificates(&mut roots, ca_file)?;
+        self.build(roots)
+    }
+
+    fn build(&self, roots: rustls::RootCertStore) -> Result<reqwest::Client, ConnectionError> {
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(self.tls_config()?)
+            .tls_backend_preconfigured(self.tls_config(roots)?)
             .user_agent(concat!("perago/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(self.connect_timeout)
@@ -60,25 +74,24 @@ impl ConnectionOptions {
         builder.build().map_err(|error| ConnectionError(deepest(&error)))
     }
 
-    /// TLS by the ring provider and the system's trust store, with the extra authorities added.
+    /// The system's trust store with the extra authorities added.
     ///
     /// A server without TLS gets an empty store: reading the system's costs megabytes and milliseconds.
-    fn tls_config(&self) -> Result<rustls::ClientConfig, ConnectionError> {
+    fn roots(&self) -> Result<rustls::RootCertStore, ConnectionError> {
         let mut roots = rustls::RootCertStore::empty();
         let proxy_is_encrypted =
             self.proxies.http.as_deref().is_some_and(|url| url.trim_start().starts_with("https:"));
         if self.address.is_encrypted() || (proxy_is_encrypted && !self.address.is_loopback()) {
             roots.add_parsable_certificates(system_certificates());
             for file in &self.extra_ca_files {
-                let (added, _) = roots.add_parsable_certificates(read_certificates(file)?);
-                if added == 0 {
-                    return Err(ConnectionError(format!(
-                        "{} holds no certificate in PEM form",
-                        file.display()
-                    )));
-                }
+                add_certificates(&mut roots, file)?;
             }
         }
+        Ok(roots)
+    }
+
+    /// TLS by the ring provider.
+    fn tls_config(&self, roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, ConnectionError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -115,6 +128,14 @@ fn system_certificates() -> Vec<CertificateDer<'static>> {
         }
     }
     certificates
+}
+
+fn add_certificates(roots: &mut rustls::RootCertStore, file: &Path) -> Result<(), ConnectionError> {
+    let (added, _) = roots.add_parsable_certificates(read_certificates(file)?);
+    if added == 0 {
+        return Err(ConnectionError(format!("{} holds no certificate in PEM form", file.display())));
+    }
+    Ok(())
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectionError> {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+use crate::crash;
 use crate::layout::word32;
 use crate::series::SeriesKey;
 
@@ -20,7 +21,11 @@ pub(crate) struct Admission {
     limit: usize,
     decisions: HashMap<u128, bool>,
     admitted: usize,
+    /// The length of the file, without what a failed write may have left.
+    written: u64,
     unwritten: Vec<u8>,
+    /// Decisions may have been lost: a label set that has samples and no decision was perhaps refused one.
+    is_damaged: bool,
 }
 
 impl Admission {
@@ -37,15 +42,39 @@ impl Admission {
             let file = File::options().write(true).open(&path).map_err(Error::io("open", &path))?;
             file.set_len(whole as u64).map_err(Error::io("cut", &path))?;
         }
+        let mut is_damaged = false;
         let mut decisions = HashMap::new();
         for record in bytes[..whole].chunks_exact(RECORD) {
             if crc32fast::hash(&record[..17]) == word32(record, 17) {
                 let hash = u128::from_le_bytes(std::array::from_fn(|index| record[1 + index]));
                 decisions.entry(hash).or_insert(record[0] == 1);
+            } else {
+                is_damaged = true;
             }
         }
         let admitted = decisions.values().filter(|admitted| **admitted).count();
-        Ok(Self { path, limit, decisions, admitted, unwritten: Vec::new() })
+        Ok(Self {
+            path,
+            limit,
+            decisions,
+            admitted,
+            written: whole as u64,
+            unwritten: Vec::new(),
+            is_damaged,
+        })
+    }
+
+    /// Takes note of a series that was exported under its own labels, whatever became of the decision.
+    pub(crate) fn adopt(&mut self, key: &SeriesKey) {
+        let hash = hash(key);
+        if !self.decisions.contains_key(&hash) {
+            self.decide(hash, true);
+        }
+    }
+
+    /// Ends the look at what earlier runs left behind.
+    pub(crate) fn settled(&mut self) {
+        self.is_damaged = false;
     }
 
     /// Whether `key` has a series of its own. Decided once.
@@ -54,7 +83,10 @@ impl Admission {
         if let Some(decision) = self.decisions.get(&hash) {
             return *decision;
         }
-        let admitted = self.admitted < self.limit;
+        self.decide(hash, self.admitted < self.limit && !self.is_damaged)
+    }
+
+    fn decide(&mut self, hash: u128, admitted: bool) -> bool {
         self.admitted += usize::from(admitted);
         self.decisions.insert(hash, admitted);
         let start = self.unwritten.len();
@@ -70,9 +102,12 @@ impl Admission {
         if self.unwritten.is_empty() {
             return Ok(());
         }
-        let opened = File::options().append(true).create(true).open(&self.path);
-        let mut file = opened.map_err(Error::io("open", &self.path))?;
-        file.write_all(&self.unwritten).map_err(Error::io("write", &self.path))?;
+        let opened = File::options().write(true).create(true).truncate(false).open(&self.path);
+        let file = opened.map_err(Error::io("open", &self.path))?;
+        crash::point();
+        file.write_all_at(&self.unwritten, self.written).map_err(Error::io("write", &self.path))?;
+        crash::point();
+        self.written += self.unwritten.len() as u64;
         self.unwritten.clear();
         Ok(())
     }
@@ -107,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_exported_is_admitted_even_beyond_the_cap() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut admission = Admission::open(directory.path(), 1).unwrap();
+        assert!(admission.admits(&key(1)));
+        admission.adopt(&key(2));
+        assert_eq!([1, 2, 3].map(|value| admission.admits(&key(value))), [true, true, false]);
+    }
+
+    #[test]
     fn a_torn_or_damaged_record_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
         let mut admission = Admission::open(directory.path(), 2).unwrap();
@@ -117,9 +161,11 @@ mod tests {
         bytes[3] ^= 1;
         bytes.extend_from_slice(&[1, 2, 3]);
         std::fs::write(&path, bytes).unwrap();
-        let mut again = Admission::open(directory.path(), 1).unwrap();
+        let mut again = Admission::open(directory.path(), 3).unwrap();
         assert!(again.admits(&key(2)));
-        assert!(!again.admits(&key(1)));
+        assert!(!again.admits(&key(1)), "it may have been refused");
+        again.settled();
+        assert!(again.admits(&key(3)), "it is new");
         again.persist().unwrap();
         let mut third = Admission::open(directory.path(), 5).unwrap();
         assert_eq!([1, 2].map(|value| third.admits(&key(value))), [false, true]);

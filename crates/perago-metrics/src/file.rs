@@ -8,7 +8,17 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::clock;
-use crate::layout::{ArenaOptions, GENERATION, GENERATION_LENGTH, Generation, Header};
+use crate::crash;
+use crate::ladder::Form;
+use crate::layout::{
+    self, ArenaOptions, GENERATION, GENERATION_LENGTH, Generation, Header, SHARD_OWNER, SHARD_OWNER_STARTED,
+};
+use crate::shard;
+
+/// What stands in the names of files that were set aside.
+const SET_ASIDE: &str = ".damaged-";
+/// The most files that are kept aside; older ones are deleted.
+const SET_ASIDE_KEPT: usize = 4;
 
 /// An arena file that the supervisor holds open: it makes it, stamps it and reads it, and never maps it, so that a
 /// fault of the disk is an error here and never a signal.
@@ -19,21 +29,14 @@ pub struct ArenaFile {
     header: Header,
 }
 
-/// An arena, and the damaged or foreign file that was in its place.
-#[derive(Debug)]
-pub struct Opened {
-    /// The arena.
-    pub arena: ArenaFile,
-    /// Where the unusable file was moved, and what was wrong with it.
-    pub set_aside: Option<(PathBuf, Error)>,
-}
-
 impl ArenaFile {
     /// Makes a new arena at `path`, with all its blocks allocated. It appears there whole or not at all.
     pub fn create(path: &Path, options: ArenaOptions) -> Result<Self, Error> {
         let partial = with_suffix(path, "partial");
         let made = Self::create_partial(&partial, options).and_then(|mut arena| {
+            crash::point();
             std::fs::rename(&partial, path).map_err(Error::io("rename", path))?;
+            crash::point();
             path.clone_into(&mut arena.path);
             Ok(arena)
         });
@@ -68,6 +71,8 @@ impl ArenaFile {
             boot_id: clock::boot_id(),
             number: 0,
             gauges_since: u64::MAX,
+            label_sets: u32::MAX,
+            form: Form::Explicit,
         })?;
         Ok(arena)
     }
@@ -77,22 +82,6 @@ impl ArenaFile {
         let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
         let header = read_header(&file, path)?;
         Ok(Self { file, path: path.to_owned(), header })
-    }
-
-    /// Opens the arena at `path`, or makes it. A damaged or foreign file is renamed and a new one takes its place.
-    pub fn open_or_create(path: &Path, options: ArenaOptions) -> Result<Opened, Error> {
-        match Self::open(path) {
-            Ok(arena) => Ok(Opened { arena, set_aside: None }),
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Opened { arena: Self::create(path, options)?, set_aside: None })
-            }
-            Err(error) if error.is_unusable_file() => {
-                let aside = with_suffix(path, &format!("damaged-{}", clock::unix_nanos()));
-                std::fs::rename(path, &aside).map_err(Error::io("set aside", path))?;
-                Ok(Opened { arena: Self::create(path, options)?, set_aside: Some((aside, error)) })
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// The path of the file.
@@ -110,21 +99,78 @@ impl ArenaFile {
         self.header.created_unix_nanos
     }
 
-    /// Opens a generation before a new writer starts: gauges written until now are no longer exported.
-    pub fn begin_generation(&self) -> Result<u64, Error> {
-        self.next_generation(clock::monotonic_nanos())
+    /// The identity that no other arena has.
+    pub(crate) fn arena_id(&self) -> [u8; 16] {
+        self.header.arena_id
+    }
+
+    /// Opens a generation before a new writer starts, whose recorder may make series of `label_sets` label sets and
+    /// lays out histograms as `form`: gauges written until now are no longer exported.
+    pub fn begin_generation(&self, label_sets: usize, form: Form) -> Result<u64, Error> {
+        let label_sets = u32::try_from(label_sets).unwrap_or(u32::MAX);
+        self.next_generation(clock::monotonic_nanos(), label_sets, form)
     }
 
     /// Closes the generation of a writer that is dead: none of its gauges is exported any more.
     pub fn end_generation(&self) -> Result<(), Error> {
-        self.next_generation(u64::MAX).map(|_| ())
+        let (label_sets, form) = self
+            .generation()
+            .map_or((u32::MAX, Form::Explicit), |generation| (generation.label_sets, generation.form));
+        self.next_generation(u64::MAX, label_sets, form).map(|_| ())
     }
 
-    fn next_generation(&self, gauges_since: u64) -> Result<u64, Error> {
-        // A damaged stamp says nothing about the totals; the next one replaces it.
+    fn next_generation(&self, gauges_since: u64, label_sets: u32, form: Form) -> Result<u64, Error> {
         let number = self.generation().map_or(0, |generation| generation.number) + 1;
-        self.write_generation(Generation { boot_id: clock::boot_id(), number, gauges_since })?;
+        let boot_id = clock::boot_id();
+        self.write_generation(Generation { boot_id, number, gauges_since, label_sets, form })?;
         Ok(number)
+    }
+
+    /// Takes the arena from all writers, if every one of them is dead: no process holds it open, forked children of a
+    /// body included, and no living thread owns a shard. It is held until the file is dropped.
+    pub(crate) fn take_from_the_dead(&self) -> Result<bool, Error> {
+        // SAFETY: a plain call on an open descriptor.
+        let locked = unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        if locked != 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(false)
+            } else {
+                Err(Error::io("lock", &self.path)(error))
+            };
+        }
+        for index in 0..=self.header.options.shards {
+            let word = |at: usize| {
+                let mut bytes = [0; 8];
+                self.read_at(&mut bytes, self.header.shard(index) + at as u64 * 8)?;
+                Ok(u64::from_le_bytes(bytes))
+            };
+            let owner = word(SHARD_OWNER)?;
+            if owner != 0 && shard::owner_lives(owner, word(SHARD_OWNER_STARTED)?) {
+                self.give_back();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the counters, which have no checksum, to what the directory uses. Only while nobody writes.
+    pub(crate) fn repair_counters(&self) -> Result<(), Error> {
+        let options = &self.header.options;
+        let mut index = vec![0; (self.header.blob() - Header::entry(0)) as usize];
+        self.read_at(&mut index, Header::entry(0))?;
+        let mut blob = vec![0; options.blob_bytes as usize];
+        self.read_at(&mut blob, self.header.blob())?;
+        for (offset, used) in layout::used(&index, &blob, options) {
+            self.file.write_all_at(&used.to_le_bytes(), offset).map_err(Error::io("write", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Lets writers in again.
+    pub(crate) fn give_back(&self) {
+        // SAFETY: a plain call on an open descriptor, which holds the lock.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
     }
 
     fn write_generation(&self, generation: Generation) -> Result<(), Error> {
@@ -172,6 +218,30 @@ pub(crate) fn read_header(file: &File, path: &Path) -> Result<Header, Error> {
         }
     }
     Ok(header)
+}
+
+/// Renames the unusable file at `path`, and deletes the oldest of those set aside before. Returns its new path.
+pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
+    let aside = with_suffix(path, &format!("{}{}", &SET_ASIDE[1..], clock::unix_nanos()));
+    crash::point();
+    std::fs::rename(path, &aside).map_err(Error::io("set aside", path))?;
+    crash::point();
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut kept: Vec<(u64, PathBuf)> = std::fs::read_dir(directory)
+        .map_err(Error::io("list", directory))?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let (_, nanos) = name.rsplit_once(SET_ASIDE)?;
+            Some((nanos.parse().ok()?, entry.path()))
+        })
+        .collect();
+    kept.sort();
+    for (_, oldest) in kept.iter().rev().skip(SET_ASIDE_KEPT) {
+        // One more than wanted harms nobody.
+        let _ = std::fs::remove_file(oldest);
+    }
+    Ok(aside)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

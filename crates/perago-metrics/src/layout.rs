@@ -9,6 +9,7 @@
 //! All numbers are little-endian, as is every machine that this runs on.
 
 use crate::Error;
+use crate::ladder::Form;
 use crate::series::{Kind, SeriesKey};
 
 const _: () =
@@ -16,12 +17,12 @@ const _: () =
 
 pub(crate) const PAGE: u64 = 4096;
 const MAGIC: [u8; 8] = *b"PERAGOAR";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const STATIC_LENGTH: usize = 72;
 
 /// The header's mutable words, by byte offset.
 pub(crate) const GENERATION: u64 = 128;
-pub(crate) const GENERATION_LENGTH: usize = 40;
+pub(crate) const GENERATION_LENGTH: usize = 48;
 pub(crate) const NEXT_SERIES: u64 = 256;
 pub(crate) const NEXT_BLOB: u64 = 264;
 pub(crate) const NEXT_CELL: u64 = 272;
@@ -42,6 +43,8 @@ pub(crate) const REDO_TARGET: usize = 4;
 pub(crate) const REDO_FIRST: usize = 5;
 pub(crate) const REDO_SECOND: usize = 6;
 pub(crate) const REDO_COUNT: usize = 7;
+/// What [`SHARD_USED`] holds once a thread has claimed the shard; no flipped byte of it is zero.
+pub(crate) const USED: u64 = 0x5553_4544_5553_4544;
 /// Two cache lines, so that neighbouring prefetches do not share one between threads.
 pub(crate) const SHARD_WORDS: usize = 16;
 
@@ -49,6 +52,10 @@ pub(crate) const SHARD_WORDS: usize = 16;
 pub(crate) const CELL_FIRST: usize = 0;
 pub(crate) const CELL_SECOND: usize = 1;
 pub(crate) const CELL_COUNTS: usize = 2;
+
+/// The bounds of the general ladder, and the bytes that a name and its labels take on average.
+const GENERAL_BOUNDS: usize = 26;
+const KEY_BYTES: u32 = 224;
 
 /// How large an arena is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +72,34 @@ pub struct ArenaOptions {
 
 impl Default for ArenaOptions {
     fn default() -> Self {
-        Self { shards: 24, series: 1_536, blob_bytes: 640 * 1024, cell_words: 40 * 1024 - SHARD_WORDS as u32 }
+        Self::for_label_sets(crate::recorder::DEFAULT_LABEL_SETS)
     }
 }
 
 impl ArenaOptions {
     /// Room for `label_sets` label sets of histograms with the general ladder, and a margin.
     pub fn for_label_sets(label_sets: usize) -> Self {
-        let series = label_sets as u32 + label_sets as u32 / 4 + 256;
-        Self { series, blob_bytes: series * 416, cell_words: series * 32, ..Self::default() }
+        Self::for_bounds(label_sets, GENERAL_BOUNDS)
+    }
+
+    /// Room for `label_sets` label sets of histograms with up to `bounds` bounds each, and a margin.
+    pub fn for_bounds(label_sets: usize, bounds: usize) -> Self {
+        let (label_sets, bounds) = (label_sets as u32, bounds.max(GENERAL_BOUNDS) as u32);
+        let series = label_sets + label_sets / 4 + 286;
+        Self {
+            shards: 24,
+            series,
+            blob_bytes: (series * (KEY_BYTES + bounds * 8)).next_multiple_of(PAGE as u32),
+            cell_words: series * (CELL_COUNTS as u32 + bounds + 1),
+        }
+    }
+
+    /// Whether an arena of this size holds whatever one of the size `wanted` does.
+    pub(crate) fn holds(&self, wanted: &Self) -> bool {
+        self.shards >= wanted.shards
+            && self.series >= wanted.series
+            && self.blob_bytes >= wanted.blob_bytes
+            && self.cell_words >= wanted.cell_words
     }
 }
 
@@ -162,6 +188,10 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     /// Gauges written before this reading of the monotonic clock are not exported; `u64::MAX` means none is.
     pub(crate) gauges_since: u64,
+    /// The most label sets that a recorder of this generation may make series of.
+    pub(crate) label_sets: u32,
+    /// How a recorder of this generation lays out histograms.
+    pub(crate) form: Form,
 }
 
 impl Generation {
@@ -170,18 +200,26 @@ impl Generation {
         bytes[..16].copy_from_slice(&self.boot_id);
         bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.gauges_since.to_le_bytes());
-        let checksum = crc32fast::hash(&bytes[..32]);
-        bytes[32..36].copy_from_slice(&checksum.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.label_sets.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.form.code().to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..40]);
+        bytes[40..44].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        if crc32fast::hash(&bytes[..32]) != word32(bytes, 32) {
+    pub(crate) fn decode(bytes: &[u8; GENERATION_LENGTH]) -> Result<Self, Error> {
+        if crc32fast::hash(&bytes[..40]) != word32(bytes, 40) {
             return Err(Error::Damaged { what: "generation" });
         }
         let mut boot_id = [0; 16];
         boot_id.copy_from_slice(&bytes[..16]);
-        Ok(Self { boot_id, number: word64(bytes, 16), gauges_since: word64(bytes, 24) })
+        Ok(Self {
+            boot_id,
+            number: word64(bytes, 16),
+            gauges_since: word64(bytes, 24),
+            label_sets: word32(bytes, 32),
+            form: Form::from_code(word32(bytes, 36)),
+        })
     }
 }
 
@@ -243,6 +281,22 @@ impl Entry {
     }
 }
 
+/// What the directory uses of series, blob and cells: the least that the counters may hold.
+pub(crate) fn used(index: &[u8], blob: &[u8], options: &ArenaOptions) -> [(u64, u64); 3] {
+    let (mut series, mut blob_end, mut cell_end) = (0, 0, 0);
+    for (position, bytes) in index.chunks_exact(ENTRY_LENGTH as usize).enumerate() {
+        if word32(bytes, 0) != FREE {
+            series = position as u64 + 1;
+        }
+        if let Ok((entry, ..)) = Entry::decode(bytes, blob, options) {
+            let length = (entry.key_length + entry.bounds * 8).next_multiple_of(8);
+            blob_end = blob_end.max(u64::from(entry.blob_offset + length));
+            cell_end = cell_end.max(u64::from(entry.cell + entry.cell_words));
+        }
+    }
+    [(NEXT_SERIES, series), (NEXT_BLOB, blob_end), (NEXT_CELL, cell_end)]
+}
+
 pub(crate) fn word32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|index| bytes[at + index]))
 }
@@ -272,10 +326,16 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_in_the_generation_is_caught() {
-        let generation = Generation { boot_id: [3; 16], number: 9, gauges_since: 77 };
+        let generation = Generation {
+            boot_id: [3; 16],
+            number: 9,
+            gauges_since: 77,
+            label_sets: 1_000,
+            form: Form::Exponential,
+        };
         let bytes = generation.encode();
         assert_eq!(Generation::decode(&bytes).unwrap(), generation);
-        for bit in 0..36 * 8 {
+        for bit in 0..44 * 8 {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Generation::decode(&flipped).is_err(), "bit {bit}");

@@ -1,6 +1,8 @@
 //! The arena file mapped into memory, as words that several processes write.
 
 use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -14,22 +16,27 @@ use crate::layout::{Header, PAGE};
 pub(crate) struct Mapping {
     memory: MmapRaw,
     header: Header,
+    /// Holds a shared lock as long as this process or a forked child of it may write.
+    _file: File,
 }
 
 impl Mapping {
     /// Maps the file, whose header must be whole and whose blocks must be there.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::options().read(true).write(true).open(path).map_err(Error::io("open", path))?;
-        Self::of(&file, path)
-    }
-
-    pub(crate) fn of(file: &File, path: &Path) -> Result<Self, Error> {
-        let header = crate::file::read_header(file, path)?;
+        // SAFETY: a plain call on an open descriptor. It fails only while the supervisor folds the arena, or on a file
+        // system without locks, where the owners of the shards tell who writes.
+        let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_SH | libc::LOCK_NB) };
+        let error = io::Error::last_os_error();
+        if locked != 0 && error.kind() == io::ErrorKind::WouldBlock {
+            return Err(Error::io("lock", path)(error));
+        }
+        let header = crate::file::read_header(&file, path)?;
         let memory = MmapOptions::new()
             .len(header.file_length() as usize)
-            .map_raw(file)
+            .map_raw(&file)
             .map_err(Error::io("map", path))?;
-        Ok(Self { memory, header })
+        Ok(Self { memory, header, _file: file })
     }
 
     pub(crate) fn header(&self) -> &Header {

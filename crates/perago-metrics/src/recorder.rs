@@ -1,10 +1,10 @@
 //! The recorder: names and labels to series once, then samples with no lock, loop, allocation or system call.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::catalogue::Catalogue;
 use crate::clock;
 use crate::fork::ForkLock;
 use crate::ladder::{Ladder, LadderRules};
@@ -12,14 +12,11 @@ use crate::lookup;
 use crate::rules::{Label, Rules};
 use crate::series::{Kind, SeriesKey};
 use crate::shard::Shards;
-use crate::warning::{MetricWarning, Reason, Throttle, WarningSink};
+use crate::warning::{MetricWarning, Reason, WarningSink};
 use crate::writer::ArenaWriter;
 
 /// The most label sets of one task and worker, unless a setting says otherwise.
 pub const DEFAULT_LABEL_SETS: usize = 1_000;
-
-/// Endings that the store appends to a histogram's name.
-pub(crate) const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 
 /// How a [`Recorder`] is set up.
 pub struct RecorderOptions {
@@ -80,19 +77,16 @@ pub struct Resolved {
     pub is_clean: bool,
 }
 
-#[derive(Default)]
-struct Registry {
-    series: HashMap<SeriesKey, Series>,
-    kinds: HashMap<Box<str>, Kind>,
-    label_sets: usize,
-    throttle: Throttle,
-}
+type Registry = Catalogue<Series>;
 
 impl Recorder {
     /// A recorder into `writer`'s arena, which goes on with the series that are there.
     pub fn new(writer: ArenaWriter, options: RecorderOptions) -> Self {
         let RecorderOptions { rules, ladders, label_sets, warnings } = options;
-        let registry = ForkLock::new(Registry::load(&writer, &ladders));
+        let layout = writer.layout();
+        let (ladders, label_sets) =
+            (ladders.with_form(layout.form), label_sets.min(layout.label_sets as usize));
+        let registry = ForkLock::new(load(&writer, &ladders));
         let shards = Arc::clone(writer.shards());
         Self { shards, shared: Arc::new(Shared { writer, rules, ladders, label_sets, warnings, registry }) }
     }
@@ -138,6 +132,16 @@ impl Recorder {
         GaugeHandle { recorder: self.clone(), series: self.runtime(Kind::Gauge, name, labels) }
     }
 
+    /// The worker's gauge `perago.<name>` with `labels` besides `task_name`.
+    pub fn worker_gauge(&self, name: &str, labels: &[(&str, &str)]) -> GaugeHandle {
+        GaugeHandle { recorder: self.clone(), series: self.worker(Kind::Gauge, name, labels) }
+    }
+
+    /// The worker's total `perago.<name>` with `labels` besides `task_name`.
+    pub fn worker_counter(&self, name: &str, labels: &[(&str, &str)]) -> CounterHandle {
+        CounterHandle { recorder: self.clone(), series: self.worker(Kind::Counter, name, labels) }
+    }
+
     /// The series of a body's call with labels that are plain strings.
     pub fn bind(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Resolved {
         self.resolve(kind, name, labels.iter().map(|label| Label::from(*label)))
@@ -172,6 +176,79 @@ impl Recorder {
     /// Records into a histogram that was found before.
     #[inline]
     pub fn add(&self, series: &Series, value: f64) {
+        if !self.add_at_once(series, value) {
+            self.add_slowly(series, value);
+        }
+    }
+
+    /// Sets a gauge that was found before.
+    #[inline]
+    pub fn set(&self, series: &Series, value: f64) {
+        if !self.set_at_once(series, value) {
+            self.set_slowly(series, value);
+        }
+    }
+
+    /// Records into `series` by its kind.
+    #[inline]
+    pub fn record(&self, series: &Series, value: f64) {
+        match series.kind {
+            Kind::Histogram => self.add(series, value),
+            Kind::Gauge => self.set(series, value),
+            Kind::Counter => self.grow(series, value),
+        }
+    }
+
+    /// Adds to a counter that was found before.
+    fn grow(&self, series: &Series, value: f64) {
+        if (0.0..f64::INFINITY).contains(&value) {
+            // A counter is a histogram of one bucket, of which the sum is exported.
+            if !self.shards.with(|shard| shard.add(series.cell as usize, 0, value)) {
+                self.drop_sample(series, Reason::ShardBusy);
+            }
+        } else {
+            self.reject(series, value);
+        }
+    }
+
+    /// Records into `series` if that takes a few stores and nothing else: the value can be exported, and this thread
+    /// recorded its last sample here too. False: nothing was done, and [`Self::record`] has to do it.
+    #[inline]
+    pub fn record_at_once(&self, series: &Series, value: f64) -> bool {
+        match series.kind {
+            Kind::Histogram => self.add_at_once(series, value),
+            Kind::Gauge => self.set_at_once(series, value),
+            Kind::Counter => false,
+        }
+    }
+
+    #[inline]
+    fn add_at_once(&self, series: &Series, value: f64) -> bool {
+        // As integers: the numbers from zero up to infinity, without -0.0.
+        if value.to_bits() < f64::INFINITY.to_bits()
+            && let Some(shard) = self.shards.current()
+        {
+            shard.add(series.cell as usize, series.ladder.bucket(value), value);
+            return true;
+        }
+        false
+    }
+
+    #[inline]
+    fn set_at_once(&self, series: &Series, value: f64) -> bool {
+        if value.is_finite()
+            && let Some(shard) = self.shards.current()
+        {
+            shard.set(series.cell as usize, value, clock::monotonic_nanos());
+            return true;
+        }
+        false
+    }
+
+    /// For the first sample of a thread, the threads beyond the shards, and values that are dropped.
+    #[cold]
+    #[inline(never)]
+    fn add_slowly(&self, series: &Series, value: f64) {
         // Not contained: NaN too.
         if (0.0..f64::INFINITY).contains(&value) {
             let bucket = series.ladder.bucket(value);
@@ -183,9 +260,9 @@ impl Recorder {
         }
     }
 
-    /// Sets a gauge that was found before.
-    #[inline]
-    pub fn set(&self, series: &Series, value: f64) {
+    #[cold]
+    #[inline(never)]
+    fn set_slowly(&self, series: &Series, value: f64) {
         if value.is_finite() {
             let time = clock::monotonic_nanos();
             if !self.shards.with(|shard| shard.set(series.cell as usize, value, time)) {
@@ -196,16 +273,11 @@ impl Recorder {
         }
     }
 
-    /// Records into `series` by its kind.
-    #[inline]
-    pub fn record(&self, series: &Series, value: f64) {
-        match series.kind {
-            Kind::Histogram => self.add(series, value),
-            Kind::Gauge => self.set(series, value),
-        }
+    /// Counts, and warns about, a call of `name` that never came to be a sample.
+    pub fn reject_call(&self, name: &str, reason: Reason) {
+        self.report(plain_warning(name, reason));
     }
 
-    #[cold]
     fn reject(&self, series: &Series, value: f64) {
         if let Some(reason) = Rules::value_fault(series.kind, value) {
             self.drop_sample(series, reason);
@@ -219,15 +291,12 @@ impl Recorder {
 
     fn report(&self, mut warning: MetricWarning) {
         let shared = &self.shared;
-        shared.writer.count_drop(warning.reason);
-        let mut registry = self.registry();
-        let now = Instant::now();
-        if registry.throttle.admits(&warning.metric_name, warning.reason, &warning.label_key, now) {
-            if warning.reason == Reason::LabelSets {
-                warning.label_key = registry.growing_label(&warning.metric_name);
-            }
-            // The sink may take its time, or record.
-            drop(registry);
+        if warning.reason.is_counted() {
+            shared.writer.count_drop(warning.reason);
+        }
+        let is_admitted = self.registry().admits(&mut warning, Instant::now());
+        // Not under the lock: the sink may take its time, or record.
+        if is_admitted {
             shared.warnings.warn(warning);
         }
     }
@@ -237,7 +306,15 @@ impl Recorder {
     }
 
     fn runtime(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Series> {
-        match self.shared.rules.runtime_key(kind, name, labels).and_then(|key| self.register(key)) {
+        self.own(self.shared.rules.runtime_key(kind, name, labels), name)
+    }
+
+    fn worker(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Option<Series> {
+        self.own(self.shared.rules.worker_key(kind, name, labels), name)
+    }
+
+    fn own(&self, key: Result<SeriesKey, Reason>, name: &str) -> Option<Series> {
+        match key.and_then(|key| self.register(key)) {
             Ok((series, _)) => Some(series),
             Err(reason) => {
                 self.report(MetricWarning { metric_name: name.to_owned(), ..plain_warning("", reason) });
@@ -248,29 +325,17 @@ impl Recorder {
 
     fn registry(&self) -> crate::fork::ForkGuard<'_, Registry> {
         let shared = &self.shared;
-        shared.registry.lock(|| Registry::load(&shared.writer, &shared.ladders))
+        shared.registry.lock(|| load(&shared.writer, &shared.ladders))
     }
 
     /// Finds or adds a series; beyond the cap it is the overflow series, with a warning.
     fn register(&self, key: SeriesKey) -> Result<(Series, Option<MetricWarning>), Reason> {
-        let mut registry = self.registry();
-        if let Some(series) = registry.series.get(&key) {
-            return Ok((series.clone(), None));
-        }
-        registry.check_name(&key)?;
-        let counts = key.has_user_labels();
-        if counts && registry.label_sets >= self.shared.label_sets {
-            let overflow = Rules::overflow_key(&key);
-            let warning =
-                MetricWarning { metric_name: key.name().to_owned(), ..plain_warning("", Reason::LabelSets) };
-            if let Some(series) = registry.series.get(&overflow) {
-                return Ok((series.clone(), Some(warning)));
-            }
-            return registry.add(&self.shared, overflow).map(|series| (series, Some(warning)));
-        }
-        let series = registry.add(&self.shared, key)?;
-        registry.label_sets += usize::from(counts);
-        Ok((series, None))
+        let shared = &self.shared;
+        self.registry().find_or_add(key, shared.label_sets, |key| {
+            let ladder = shared.ladders.ladder(key.name());
+            let cell = shared.writer.register(key, ladder).ok_or(Reason::ArenaFull)?;
+            Ok(Series { kind: key.kind(), cell, ladder: Arc::clone(ladder), name: key.name().into() })
+        })
     }
 }
 
@@ -280,51 +345,24 @@ impl fmt::Debug for Recorder {
     }
 }
 
-impl Registry {
-    fn load(writer: &ArenaWriter, ladders: &LadderRules) -> Self {
-        let mut registry = Self::default();
-        for (key, registered) in writer.registered() {
-            let ladder = ladders.ladder(key.name());
-            registry.kinds.entry(key.name().into()).or_insert(key.kind());
-            // A series with other bounds is made anew; the reader carries the old counts over.
-            if key.kind() == Kind::Gauge || registered.bounds == ladder.bounds() {
-                registry.label_sets += usize::from(key.has_user_labels());
-                let series = Series {
-                    kind: key.kind(),
-                    cell: registered.cell,
-                    ladder: Arc::clone(ladder),
-                    name: key.name().into(),
-                };
-                registry.series.insert(key, series);
-            }
+/// The series that are in an arena.
+fn load(writer: &ArenaWriter, ladders: &LadderRules) -> Registry {
+    let mut registry = Registry::default();
+    for (key, registered) in writer.registered() {
+        let ladder = ladders.ladder(key.name());
+        registry.take_name(&key);
+        // A series with other bounds is made anew; the reader carries the old counts over.
+        if key.kind() != Kind::Histogram || registered.bounds == ladder.bounds() {
+            let series = Series {
+                kind: key.kind(),
+                cell: registered.cell,
+                ladder: Arc::clone(ladder),
+                name: key.name().into(),
+            };
+            registry.restore(key, series);
         }
-        registry
     }
-
-    fn check_name(&self, key: &SeriesKey) -> Result<(), Reason> {
-        check_name(&self.kinds, key.kind(), key.name())
-    }
-
-    fn add(&mut self, shared: &Shared, key: SeriesKey) -> Result<Series, Reason> {
-        let ladder = shared.ladders.ladder(key.name());
-        let cell = shared.writer.register(&key, ladder).ok_or(Reason::ArenaFull)?;
-        let series = Series { kind: key.kind(), cell, ladder: Arc::clone(ladder), name: key.name().into() };
-        self.kinds.insert(key.name().into(), key.kind());
-        self.series.insert(key, series.clone());
-        Ok(series)
-    }
-
-    /// The label of the metric that has the most values.
-    fn growing_label(&self, metric_name: &str) -> String {
-        let mut values: HashMap<&str, HashSet<&str>> = HashMap::new();
-        for key in self.series.keys().filter(|key| key.name() == metric_name) {
-            for (label, value) in key.labels() {
-                values.entry(label).or_default().insert(value);
-            }
-        }
-        let most = values.into_iter().max_by_key(|(label, values)| (values.len(), *label));
-        most.map_or_else(String::new, |(label, _)| label.to_owned())
-    }
+    registry
 }
 
 /// A warning about a whole sample.
@@ -336,22 +374,6 @@ pub(crate) fn plain_warning(name: &str, reason: Reason) -> MetricWarning {
         ignored_user_label_value: String::new(),
         reason,
     }
-}
-
-/// Whether a metric may have this name and kind beside the ones that there are.
-pub(crate) fn check_name(kinds: &HashMap<Box<str>, Kind>, kind: Kind, name: &str) -> Result<(), Reason> {
-    match kinds.get(name) {
-        Some(used) if *used == kind => return Ok(()),
-        Some(_) => return Err(Reason::KindClash),
-        None => {}
-    }
-    let is_part_of_histogram = HISTOGRAM_SUFFIXES
-        .iter()
-        .filter_map(|suffix| name.strip_suffix(suffix))
-        .any(|base| kinds.get(base) == Some(&Kind::Histogram));
-    let covers_another = kind == Kind::Histogram
-        && HISTOGRAM_SUFFIXES.iter().any(|suffix| kinds.contains_key(&*format!("{name}{suffix}")));
-    if is_part_of_histogram || covers_another { Err(Reason::SeriesClash) } else { Ok(()) }
 }
 
 /// A histogram's series, bound once.
@@ -384,6 +406,22 @@ impl GaugeHandle {
     pub fn set(&self, value: f64) {
         if let Some(series) = &self.series {
             self.recorder.set(series, value);
+        }
+    }
+}
+
+/// A total's series, bound once.
+#[derive(Debug, Clone)]
+pub struct CounterHandle {
+    recorder: Recorder,
+    series: Option<Series>,
+}
+
+impl CounterHandle {
+    /// Adds `value`, which must not be negative. Adding 0 makes the series appear.
+    pub fn add(&self, value: f64) {
+        if let Some(series) = &self.series {
+            self.recorder.grow(series, value);
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::warning::{MetricWarning, Reason};
 pub const APPLICATION_PREFIX: &str = "app.";
 /// Stands before every name that Perago itself records for a task.
 pub const RUNTIME_PREFIX: &str = "runtime.";
+/// Stands before every name that Perago records about the worker itself.
+pub const WORKER_PREFIX: &str = "perago.";
 /// The longest exported name, in bytes, prefix included.
 pub const MAX_NAME: usize = 255;
 /// The longest name and labels together, in bytes.
@@ -19,15 +21,13 @@ pub const OVERFLOW_LABEL: &str = "otel.metric.overflow";
 
 /// Keys that identify one attempt and would make a series for each.
 const ATTEMPT_KEYS: [&str; 4] = ["task_id", "workflow_instance_id", "execution_id", "worker_id"];
-/// Keys that damage the store: its own names for buckets and metrics, and resource attributes as it shows them.
-const STORE_KEYS: [&str; 9] = [
+/// Keys that damage the store: its own names for buckets and metrics, resource attributes, and Perago's own labels.
+const STORE_KEYS: [&str; 7] = [
     "le",
     "vmrange",
     "__name__",
     "service.name",
-    "service_name",
     "service.instance.id",
-    "service_instance_id",
     "perago_instance_id",
     OVERFLOW_LABEL,
 ];
@@ -37,6 +37,7 @@ const RESERVED: &str = "<reserved>";
 #[derive(Debug, Clone)]
 pub struct Rules {
     task_name: String,
+    /// As [`prometheus_key`] writes them.
     reserved: BTreeSet<String>,
 }
 
@@ -60,12 +61,9 @@ impl<'a> From<(&'a str, &'a str)> for Label<'a> {
 impl Rules {
     /// Rules for `task_name`; `resource_attributes` are the further keys that the exporter attaches to everything.
     pub fn new(task_name: &str, resource_attributes: impl IntoIterator<Item = String>) -> Self {
-        let mut reserved: BTreeSet<String> = STORE_KEYS.iter().map(|key| (*key).to_owned()).collect();
-        for key in resource_attributes {
-            reserved.insert(key.replace('.', "_"));
-            reserved.insert(key);
-        }
-        Self { task_name: task_name.to_owned(), reserved }
+        let reserved = STORE_KEYS.iter().map(|key| prometheus_key(key));
+        let reserved = reserved.chain(resource_attributes.into_iter().map(|key| prometheus_key(&key)));
+        Self { task_name: task_name.to_owned(), reserved: reserved.collect() }
     }
 
     /// The value of the label `task_name`.
@@ -89,7 +87,7 @@ impl Rules {
     pub fn value_fault(kind: Kind, value: f64) -> Option<Reason> {
         if !value.is_finite() {
             Some(Reason::NotFinite)
-        } else if kind == Kind::Histogram && value < 0.0 {
+        } else if kind != Kind::Gauge && value < 0.0 {
             Some(Reason::Negative)
         } else {
             None
@@ -125,8 +123,17 @@ impl Rules {
         Self::key(kind, &exported, kept)
     }
 
-    /// The series of a metric of Perago's own: `runtime.<name>` with `task_name` and `labels`.
+    /// The series of a built-in metric of the task: `runtime.<name>` with `task_name` and `labels`.
     pub fn runtime_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
+        self.own_key(kind, &format!("{RUNTIME_PREFIX}{name}"), labels)
+    }
+
+    /// The series of a metric of the worker: `perago.<name>` with `task_name` and `labels`.
+    pub fn worker_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
+        self.own_key(kind, &format!("{WORKER_PREFIX}{name}"), labels)
+    }
+
+    fn own_key(&self, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Result<SeriesKey, Reason> {
         let mut kept: Vec<(Box<str>, Box<str>)> = vec![("task_name".into(), self.task_name.as_str().into())];
         kept.extend(
             labels
@@ -134,7 +141,7 @@ impl Rules {
                 .filter(|(_, value)| !value.is_empty())
                 .map(|(key, value)| ((*key).into(), (*value).into())),
         );
-        Self::key(kind, &format!("{RUNTIME_PREFIX}{name}"), kept)
+        Self::key(kind, name, kept)
     }
 
     /// The series that takes the samples of `key`'s metric beyond the cap on label sets.
@@ -166,11 +173,12 @@ impl Rules {
             warn("", Reason::EmptyLabelKey);
             return false;
         }
-        if *label.key == *"task_name" {
+        let shown = prometheus_key(&label.key);
+        if shown == "task_name" {
             warn(&self.task_name, Reason::ReservedLabel);
             return false;
         }
-        if ATTEMPT_KEYS.contains(&&*label.key) || self.reserved.contains(&*label.key) {
+        if ATTEMPT_KEYS.contains(&&*label.key) || self.reserved.contains(&shown) {
             warn(RESERVED, Reason::ReservedLabel);
             return false;
         }
@@ -180,6 +188,12 @@ impl Rules {
         // For the store a label with an empty value does not exist.
         !label.value.is_empty()
     }
+}
+
+/// The key as VictoriaMetrics writes it with `-opentelemetry.usePrometheusNaming`: two keys that are one there may not
+/// stand beside each other.
+fn prometheus_key(key: &str) -> String {
+    key.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' }).collect()
 }
 
 #[cfg(test)]
@@ -238,6 +252,8 @@ mod tests {
             ("__name__", "<reserved>"),
             ("deployment.zone", "<reserved>"),
             ("deployment_zone", "<reserved>"),
+            ("task.name", "audio.transcribe"),
+            ("service_name", "<reserved>"),
         ] {
             let (kept, warnings) = key(&[(name, "mine"), ("stage", "decode")]);
             assert_eq!(kept, key(&[("stage", "decode")]).0);

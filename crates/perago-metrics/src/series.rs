@@ -9,6 +9,8 @@ pub enum Kind {
     Histogram,
     /// The latest value.
     Gauge,
+    /// A total that only grows. Perago's own: task bodies have histograms, whose counts do the same.
+    Counter,
 }
 
 impl Kind {
@@ -16,6 +18,7 @@ impl Kind {
         match self {
             Self::Histogram => 1,
             Self::Gauge => 2,
+            Self::Counter => 3,
         }
     }
 
@@ -23,6 +26,7 @@ impl Kind {
         match code {
             1 => Some(Self::Histogram),
             2 => Some(Self::Gauge),
+            3 => Some(Self::Counter),
             _ => None,
         }
     }
@@ -43,7 +47,7 @@ impl SeriesKey {
         Self { kind, name: name.into(), labels: labels.into() }
     }
 
-    /// Histogram or gauge.
+    /// What the metric is.
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -7,13 +7,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use crate::clock;
 use crate::fork;
 use crate::layout::{
     CELL_COUNTS, CELL_FIRST, CELL_SECOND, REDO_ARMED, REDO_COUNT, REDO_FIRST, REDO_SECOND, REDO_TARGET,
-    SHARD_OWNER, SHARD_OWNER_STARTED, SHARD_USED, SHARD_WORDS,
+    SHARD_OWNER, SHARD_OWNER_STARTED, SHARD_USED, SHARD_WORDS, USED,
 };
 use crate::mapping::Mapping;
 
@@ -50,6 +50,8 @@ impl Shard {
         self.word(base + CELL_SECOND).store(second, Ordering::Release);
         count.store(next, Ordering::Release);
         self.word(REDO_ARMED).store(0, Ordering::Release);
+        // A release store does not keep what follows it from moving before it: the next sample's record must not.
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Records a histogram's `value`, which falls into `bucket`.
@@ -102,17 +104,12 @@ impl Shard {
         }
         self.word(SHARD_OWNER_STARTED).store(started, Ordering::Release);
         self.recover(cell_words);
-        self.word(SHARD_USED).store(1, Ordering::Release);
+        self.word(SHARD_USED).store(USED, Ordering::Release);
         true
     }
 
     fn has_living_owner(self, owner: u64) -> bool {
-        let (process, thread) = ((owner >> 32) as u32, owner as u32);
-        let Some(started) = clock::process_started(process) else { return false };
-        let expected = self.word(SHARD_OWNER_STARTED).load(Ordering::Acquire);
-        // Zero: the owner is between its claim and this word.
-        (expected == 0 || expected == started)
-            && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
+        owner_lives(owner, self.word(SHARD_OWNER_STARTED).load(Ordering::Acquire))
     }
 
     fn release(self) {
@@ -121,11 +118,24 @@ impl Shard {
     }
 }
 
-/// Neumaier's sum: `lost` collects what rounding takes from `sum`.
+/// Whether the thread that a shard names as its owner lives, in the process that started at `expected`.
+pub(crate) fn owner_lives(owner: u64, expected: u64) -> bool {
+    let (process, thread) = ((owner >> 32) as u32, owner as u32);
+    let Some(started) = clock::process_started(process) else { return false };
+    // Zero: the owner is between its claim and this word.
+    (expected == 0 || expected == started)
+        && std::fs::exists(format!("/proc/{process}/task/{thread}")).unwrap_or(true)
+}
+
+/// Neumaier's sum of values that are not negative: `lost` collects what rounding takes from `sum`. A sum beyond the
+/// largest number stays there: an infinite one would spoil every average from then on.
 #[inline]
 pub(crate) fn add_compensated(sum: f64, lost: f64, value: f64) -> (f64, f64) {
     let total = sum + value;
-    let rounding = if sum.abs() >= value.abs() { (sum - total) + value } else { (value - total) + sum };
+    if total.is_infinite() {
+        return (f64::MAX.copysign(total), lost);
+    }
+    let rounding = if sum >= value { (sum - total) + value } else { (value - total) + sum };
     (total, lost + rounding)
 }
 
@@ -199,22 +209,16 @@ impl Shards {
         self.number
     }
 
-    /// Runs `write` on this thread's shard. False if it had to use the shared one and that stayed busy.
+    /// The shard of this thread's last sample, if it may be used for the next one too.
     #[inline]
-    pub(crate) fn with(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
+    pub(crate) fn current(&self) -> Option<Shard> {
         let current = CURRENT.get();
-        if current.mapping == self.number && current.epoch == fork::epoch() {
-            write(&current.shard);
-            true
-        } else {
-            self.with_other(write)
-        }
+        (current.mapping == self.number && current.epoch == fork::epoch()).then_some(current.shard)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn with_other(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
-        match self.find_or_claim() {
+    /// Runs `write` on this thread's shard. False if it had to use the shared one and that stayed busy.
+    pub(crate) fn with(self: &Arc<Self>, write: impl FnOnce(&Shard)) -> bool {
+        match self.current().or_else(|| self.find_or_claim()) {
             Some(shard) => {
                 CURRENT.set(Current { mapping: self.number, epoch: fork::epoch(), shard });
                 write(&shard);
@@ -352,6 +356,16 @@ mod tests {
             (sum, lost) = add_compensated(sum, lost, 0.1);
         }
         assert!(((sum + lost) / 100_000.0 - 1.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_sum_never_becomes_infinite() {
+        let (mut sum, mut lost) = (0.0, 0.0);
+        for value in [1e308, 1e308, 3.0, f64::MAX] {
+            (sum, lost) = add_compensated(sum, lost, value);
+        }
+        assert_eq!(sum.to_bits(), f64::MAX.to_bits());
+        assert!(lost.is_finite());
     }
 
     #[test]

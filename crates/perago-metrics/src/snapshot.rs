@@ -25,18 +25,19 @@ impl HistogramTotal {
 
     /// The number of values.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        // A damaged cell may hold any number.
+        self.counts.iter().fold(0, |sum, count| sum.wrapping_add(*count))
     }
 
     /// The sum with what rounding took from it.
     pub fn exact_sum(&self) -> f64 {
-        self.sum + self.lost
+        (self.sum + self.lost).min(f64::MAX)
     }
 
     /// Adds another total of the same buckets. The order of additions does not matter.
     pub fn merge(&mut self, other: &Self) {
         for (own, other) in self.counts.iter_mut().zip(&other.counts) {
-            *own += other;
+            *own = own.wrapping_add(*other);
         }
         self.add_sum(other.sum, other.lost);
     }
@@ -47,17 +48,27 @@ impl HistogramTotal {
             let target = other_bounds
                 .get(index)
                 .map_or(bounds.len(), |upper| bounds.partition_point(|bound| bound < upper));
-            self.counts[target] += count;
+            self.counts[target] = self.counts[target].wrapping_add(*count);
         }
         self.add_sum(other.sum, other.lost);
     }
 
     /// Adds a cell of the same buckets.
     pub(crate) fn absorb(&mut self, cell: &[u64]) {
-        for (own, other) in self.counts.iter_mut().zip(&cell[CELL_COUNTS..]) {
-            *own += other;
-        }
-        self.add_sum(f64::from_bits(cell[CELL_FIRST]), f64::from_bits(cell[CELL_SECOND]));
+        let mut words = self.words();
+        absorb(&mut words, cell);
+        *self = Self::of_words(&words);
+    }
+
+    /// The total that words laid out as a cell hold.
+    pub(crate) fn of_words(words: &[u64]) -> Self {
+        let (sum, lost) = (f64::from_bits(words[CELL_FIRST]), f64::from_bits(words[CELL_SECOND]));
+        Self { counts: words[CELL_COUNTS..].to_vec(), sum, lost }
+    }
+
+    /// This total in words laid out as a cell.
+    pub(crate) fn words(&self) -> Vec<u64> {
+        [self.sum.to_bits(), self.lost.to_bits()].into_iter().chain(self.counts.iter().copied()).collect()
     }
 
     fn add_sum(&mut self, sum: f64, lost: f64) {
@@ -65,9 +76,30 @@ impl HistogramTotal {
         self.lost += lost;
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.counts.fill(0);
-        (self.sum, self.lost) = (0.0, 0.0);
+    /// What is missing here of `expected`, which has the same buckets. None if nothing is, but for rounding.
+    pub(crate) fn missing_of(&self, expected: &Self) -> Option<Self> {
+        let missing =
+            expected.counts.iter().zip(&self.counts).map(|(expected, own)| expected.saturating_sub(*own));
+        let counts: Vec<u64> = missing.collect();
+        let sum = expected.exact_sum() - self.exact_sum();
+        let is_rounding = counts.iter().all(|count| *count == 0) && sum <= expected.exact_sum() * 1e-9;
+        (!is_rounding).then(|| Self { counts, sum: sum.max(0.0), lost: 0.0 })
+    }
+}
+
+/// Adds a cell to words that are laid out alike.
+#[inline]
+pub(crate) fn absorb(words: &mut [u64], cell: &[u64]) {
+    for (own, other) in words[CELL_COUNTS..].iter_mut().zip(&cell[CELL_COUNTS..]) {
+        *own = own.wrapping_add(*other);
+    }
+    let [sum, lost] = [CELL_FIRST, CELL_SECOND].map(|word| f64::from_bits(cell[word]));
+    // What no recorder writes is damage, and must not spoil the sums of other threads.
+    if sum >= 0.0 && (sum + lost).is_finite() {
+        let [own_sum, own_lost] = [CELL_FIRST, CELL_SECOND].map(|word| f64::from_bits(words[word]));
+        let (own_sum, own_lost) = add_compensated(own_sum, own_lost, sum);
+        words[CELL_FIRST] = own_sum.to_bits();
+        words[CELL_SECOND] = (own_lost + lost).to_bits();
     }
 }
 
@@ -83,8 +115,24 @@ pub enum Value {
         /// The sum of all values.
         sum: f64,
     },
+    /// Counts and sum since the snapshot's start time, in exponential buckets of [`crate::EXPONENTIAL_SCALE`].
+    Exponential {
+        /// Values up to here are counted as zero.
+        zero_threshold: f64,
+        /// How many they are.
+        zero_count: u64,
+        /// The index of the first bucket.
+        offset: i32,
+        /// One count for each bucket, from the first to the last that holds a value. Values above the range that is
+        /// covered are in the bucket that follows it.
+        counts: Vec<u64>,
+        /// The sum of all values.
+        sum: f64,
+    },
     /// The latest value.
     Gauge(f64),
+    /// A total since the snapshot's start time.
+    Counter(f64),
 }
 
 /// One series and its value.

@@ -33,10 +33,12 @@ pub enum Reason {
     ShardBusy = 11,
     /// The name has capitals, which other recorders of this metric lower-cased.
     NameCase = 12,
+    /// The mapping of labels raised when it was read.
+    LabelsUnreadable = 13,
 }
 
 /// The number of [`Reason`]s.
-pub const REASONS: usize = 13;
+pub const REASONS: usize = 14;
 
 impl Reason {
     /// Every reason, in the order of its counter.
@@ -54,6 +56,7 @@ impl Reason {
         Self::ArenaFull,
         Self::ShardBusy,
         Self::NameCase,
+        Self::LabelsUnreadable,
     ];
 
     /// The stable word for logs and counters.
@@ -72,7 +75,13 @@ impl Reason {
             Self::ArenaFull => "arena_full",
             Self::ShardBusy => "shard_busy",
             Self::NameCase => "name_case",
+            Self::LabelsUnreadable => "labels_unreadable",
         }
+    }
+
+    /// Whether occurrences are counted: a name's case is warned about, and nothing is dropped or changed.
+    pub fn is_counted(self) -> bool {
+        self != Self::NameCase
     }
 
     /// Whether the whole sample was lost, rather than a label dropped or changed.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::Error;
-use crate::ladder::Ladder;
+use crate::ladder::{Form, Ladder};
 use crate::layout::{
-    CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, FREE, Header, NEXT_BLOB, NEXT_CELL, NEXT_SERIES,
-    RESERVED, word32,
+    self, CELL_COUNTS, COMMITTED, DROPS, ENTRY_LENGTH, Entry, GENERATION, GENERATION_LENGTH, Generation,
+    Header, NEXT_BLOB, NEXT_CELL, NEXT_SERIES, RESERVED, word32,
 };
 use crate::mapping::Mapping;
 use crate::series::{Kind, SeriesKey};
@@ -43,6 +43,22 @@ impl ArenaWriter {
 
     fn mapping(&self) -> &Mapping {
         self.shards.mapping()
+    }
+
+    /// What the supervisor asks of this generation's recorder.
+    pub(crate) fn layout(&self) -> Generation {
+        let words = (GENERATION..).step_by(8).take(GENERATION_LENGTH / 8);
+        let bytes: Vec<u8> =
+            words.flat_map(|at| self.mapping().word(at).load(Ordering::Acquire).to_le_bytes()).collect();
+        let stamp = bytes.first_chunk().map(Generation::decode);
+        // A damaged stamp is written anew before the next writer; the reader hides this one's gauges.
+        stamp.and_then(Result::ok).unwrap_or(Generation {
+            boot_id: [0; 16],
+            number: 0,
+            gauges_since: u64::MAX,
+            label_sets: u32::MAX,
+            form: Form::Explicit,
+        })
     }
 
     /// Counts a dropped sample or label where the supervisor sees it.
@@ -118,19 +134,7 @@ impl ArenaWriter {
     /// Never lets a counter, which has no checksum, point into what the directory already uses.
     fn raise_counters(&self) {
         let (index, blob) = self.mapping().directory();
-        let options = &self.mapping().header().options;
-        let (mut series, mut blob_end, mut cell_end) = (0, 0, 0);
-        for (position, bytes) in index.chunks_exact(ENTRY_LENGTH as usize).enumerate() {
-            if word32(bytes, 0) != FREE {
-                series = position as u64 + 1;
-            }
-            if let Ok((entry, ..)) = Entry::decode(bytes, &blob, options) {
-                let length = (entry.key_length + entry.bounds * 8).next_multiple_of(8);
-                blob_end = blob_end.max(u64::from(entry.blob_offset + length));
-                cell_end = cell_end.max(u64::from(entry.cell + entry.cell_words));
-            }
-        }
-        for (offset, used) in [(NEXT_SERIES, series), (NEXT_BLOB, blob_end), (NEXT_CELL, cell_end)] {
+        for (offset, used) in layout::used(&index, &blob, &self.mapping().header().options) {
             self.mapping().word(offset).fetch_max(used, Ordering::AcqRel);
         }
     }

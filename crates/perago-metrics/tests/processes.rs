@@ -7,7 +7,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
-use perago_metrics::{Reason, Recorder};
+use perago_metrics::{ArenaWriter, Reason, Recorder, RecorderOptions};
 use support::{Bench, histogram};
 
 const TASK: (&str, &str) = ("task_name", "audio.transcribe");
@@ -137,4 +137,40 @@ fn totals_never_fall_while_they_are_read() {
     // SAFETY: `child` is ours and has not been waited for.
     assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
     wait(child);
+}
+
+#[test]
+fn an_arena_is_folded_only_after_the_last_forked_child_of_its_executor() {
+    let mut bench = Bench::new();
+    let path = bench.store.slot("0").unwrap();
+    bench.store.begin_generation("0").unwrap();
+    let witness = Witness::new(&tempfile::tempfile().unwrap());
+    let executor = fork(|| {
+        let writer = ArenaWriter::open(&path).unwrap();
+        let recorder = Recorder::new(writer, RecorderOptions::new("audio.transcribe", |_| {}));
+        recorder.histogram("items", VALUE, &[]);
+        let child = fork(|| {
+            witness.word(1).store(1, Ordering::SeqCst);
+            while witness.word(2).load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            recorder.histogram("items", VALUE, &[]);
+        });
+        witness.word(0).store(child as u64, Ordering::SeqCst);
+    });
+    assert_eq!(wait(executor), 0);
+    while witness.word(1).load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    bench.store.retire_others(&[]);
+    assert!(path.exists(), "a child of the executor may still record");
+    assert_eq!(histogram(&bench.snapshot(), "app.items", &[TASK]), (1, VALUE));
+    witness.word(2).store(1, Ordering::SeqCst);
+    let started = std::time::Instant::now();
+    while path.exists() {
+        assert!(started.elapsed().as_secs() < 30, "the child has ended and its arena is still there");
+        let (count, _) = histogram(&bench.snapshot(), "app.items", &[TASK]);
+        assert!((1..=2).contains(&count), "{count}");
+    }
+    assert_eq!(histogram(&bench.snapshot(), "app.items", &[TASK]), (2, 2.0 * VALUE));
 }

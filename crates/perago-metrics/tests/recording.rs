@@ -56,6 +56,29 @@ fn totals_go_on_after_executor_and_supervisor_restart() {
 }
 
 #[test]
+fn the_worker_s_counters_go_on_over_restarts_and_appear_with_the_first_addition() {
+    let mut bench = Bench::new();
+    let causes = [("cause", "signal"), TASK];
+    for total in [0.0, 3.0, 6.0] {
+        let recorder = bench.recorder("0");
+        let counter = recorder.worker_counter("executor_restarts_total", &[("cause", "signal")]);
+        if total == 0.0 {
+            assert!(bench.snapshot().points.is_empty());
+            counter.add(0.0);
+        } else {
+            counter.add(1.0);
+            recorder.worker_counter("executor_restarts_total", &[("cause", "signal")]).add(2.0);
+        }
+        let snapshot = bench.snapshot();
+        let found = find(&snapshot, "perago.executor_restarts_total", &causes);
+        assert_eq!(*found.unwrap(), Value::Counter(total));
+        drop((counter, recorder));
+        bench.reopen();
+        assert_eq!(bench.snapshot().points, snapshot.points);
+    }
+}
+
+#[test]
 fn slots_are_summed_and_gauges_take_the_latest_write() {
     let mut bench = Bench::new();
     let recorders = ["0", "1", "2"].map(|slot| bench.recorder(slot));
@@ -93,11 +116,11 @@ fn gauges_of_an_earlier_boot_are_not_exported() {
     bench.recorder("0").gauge("depth", 1.0, &[]);
     let path = bench.store.slot("0").unwrap();
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut stamp = [0; 32];
+    let mut stamp = [0; 40];
     file.read_exact_at(&mut stamp, 128).unwrap();
     stamp[0] ^= 1;
     file.write_all_at(&stamp, 128).unwrap();
-    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 160).unwrap();
+    file.write_all_at(&crc32fast::hash(&stamp).to_le_bytes(), 168).unwrap();
     assert!(bench.snapshot().points.is_empty());
 }
 
@@ -218,7 +241,7 @@ fn label_sets_beyond_the_cap_go_to_one_overflow_series_with_one_warning() {
 fn the_cap_counts_the_label_sets_of_all_slots() {
     let mut bench = Bench::with(StoreOptions { label_sets: 3, ..StoreOptions::default() });
     for slot in ["0", "1"] {
-        let recorder = bench.recorder(slot);
+        let recorder = bench.recorder_with(slot, RecorderOptions::new("audio.transcribe", |_| {}));
         for user in 0..4 {
             recorder.histogram("calls", 1.0, &[("user", &format!("{slot}-{user}"))]);
         }

@@ -1,13 +1,20 @@
 //! A snapshot as the bytes of an OTLP export request.
 
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, DataPointFlags};
-use perago_metrics::{Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value};
+use perago_metrics::{EXPONENTIAL_SCALE, Kind, RUNTIME_PREFIX, SeriesKey, Snapshot, Value, WORKER_PREFIX};
 
 use crate::Resource;
-use crate::wire::{FIXED64_LENGTH, Writer, attribute_length, delimited_length};
+use crate::wire::{
+    FIXED64_LENGTH, Writer, attribute_length, delimited_length, signed_length, varints_length,
+};
 
 const SCOPE: &str = "perago";
 const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The fields of a metric for its data.
+const GAUGE: u32 = 5;
+const SUM: u32 = 7;
+const HISTOGRAM: u32 = 9;
+const EXPONENTIAL_HISTOGRAM: u32 = 10;
 /// A field whose value is a number below 128.
 const SMALL_LENGTH: usize = 2;
 
@@ -58,15 +65,31 @@ impl<'a> DataPoint<'a> {
         let value_length = match value {
             None => FIXED64_LENGTH + SMALL_LENGTH,
             Some(Value::Gauge(_)) => 2 * FIXED64_LENGTH,
+            Some(Value::Counter(_)) => 3 * FIXED64_LENGTH,
             Some(Value::Histogram { bounds, counts, .. }) => {
                 4 * FIXED64_LENGTH + delimited_length(counts.len() * 8) + delimited_length(bounds.len() * 8)
+            }
+            Some(Value::Exponential { offset, counts, .. }) => {
+                6 * FIXED64_LENGTH
+                    + signed_length(EXPONENTIAL_SCALE)
+                    + delimited_length(buckets_length(*offset, counts))
             }
         };
         Self { key, value, length: labels + value_length }
     }
 
     fn is_of_metric(&self, other: &Self) -> bool {
-        self.key.kind() == other.key.kind() && self.key.name() == other.key.name()
+        self.data_field() == other.data_field() && self.key.name() == other.key.name()
+    }
+
+    /// The field of the metric that holds data points of this form.
+    fn data_field(&self) -> u32 {
+        match (self.key.kind(), self.value) {
+            (Kind::Gauge, _) => GAUGE,
+            (Kind::Counter, _) => SUM,
+            (Kind::Histogram, Some(Value::Exponential { .. })) => EXPONENTIAL_HISTOGRAM,
+            (Kind::Histogram, _) => HISTOGRAM,
+        }
     }
 
     fn write(&self, writer: &mut Writer, snapshot: &Snapshot) {
@@ -75,15 +98,34 @@ impl<'a> DataPoint<'a> {
             Some(Value::Histogram { bounds, counts, sum }) => {
                 writer.fixed64(2, snapshot.start_unix_nanos);
                 writer.fixed64(3, snapshot.time_unix_nanos);
-                writer.fixed64(4, counts.iter().sum());
+                writer.fixed64(4, total(counts));
                 writer.double(5, *sum);
                 writer.packed(6, counts.iter().copied());
                 writer.packed(7, bounds.iter().map(|bound| bound.to_bits()));
                 9
             }
+            Some(Value::Exponential { zero_threshold, zero_count, offset, counts, sum }) => {
+                writer.fixed64(2, snapshot.start_unix_nanos);
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.fixed64(4, total(counts).wrapping_add(*zero_count));
+                writer.double(5, *sum);
+                writer.signed(6, EXPONENTIAL_SCALE);
+                writer.fixed64(7, *zero_count);
+                writer.begin(8, buckets_length(*offset, counts));
+                writer.signed(1, *offset);
+                writer.varints(2, counts);
+                writer.double(14, *zero_threshold);
+                1
+            }
             Some(Value::Gauge(value)) => {
                 writer.fixed64(3, snapshot.time_unix_nanos);
                 writer.double(4, *value);
+                7
+            }
+            Some(Value::Counter(total)) => {
+                writer.fixed64(2, snapshot.start_unix_nanos);
+                writer.fixed64(3, snapshot.time_unix_nanos);
+                writer.double(4, *total);
                 7
             }
             None => {
@@ -98,9 +140,18 @@ impl<'a> DataPoint<'a> {
     }
 }
 
-/// Data points of one name, which are of one kind.
+/// The sum of all counts. A damaged one may be any number.
+fn total(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+}
+
+fn buckets_length(offset: i32, counts: &[u64]) -> usize {
+    signed_length(offset) + delimited_length(varints_length(counts))
+}
+
+/// Data points of one name, which are of one form.
 struct Metric<'a> {
-    kind: Kind,
+    data_field: u32,
     name: &'a str,
     points: &'a [DataPoint<'a>],
     data: usize,
@@ -109,13 +160,18 @@ struct Metric<'a> {
 
 impl<'a> Metric<'a> {
     fn new(points: &'a [DataPoint<'a>]) -> Self {
-        let (kind, name) = (points[0].key.kind(), points[0].key.name());
+        let (data_field, name) = (points[0].data_field(), points[0].key.name());
         let all_points: usize = points.iter().map(|point| delimited_length(point.length)).sum();
-        let data = all_points + if kind == Kind::Histogram { SMALL_LENGTH } else { 0 };
+        let data = all_points
+            + match data_field {
+                GAUGE => 0,
+                SUM => 2 * SMALL_LENGTH,
+                _ => SMALL_LENGTH,
+            };
         let unit =
             Some(unit(name)).filter(|unit| !unit.is_empty()).map_or(0, |unit| delimited_length(unit.len()));
         let length = delimited_length(name.len()) + unit + delimited_length(data);
-        Self { kind, name, points, data, length }
+        Self { data_field, name, points, data, length }
     }
 
     fn write(&self, writer: &mut Writer, snapshot: &Snapshot) {
@@ -125,19 +181,23 @@ impl<'a> Metric<'a> {
         if !unit.is_empty() {
             writer.string(3, unit);
         }
-        writer.begin(if self.kind == Kind::Gauge { 5 } else { 9 }, self.data);
+        writer.begin(self.data_field, self.data);
         for point in self.points {
             point.write(writer, snapshot);
         }
-        if self.kind == Kind::Histogram {
+        if self.data_field != GAUGE {
             writer.small(2, AggregationTemporality::Cumulative as u8);
+        }
+        if self.data_field == SUM {
+            // It is monotonic.
+            writer.small(3, 1);
         }
     }
 }
 
 /// Units stand only where the name says them already, so that no naming mode of a store renames a series.
 fn unit(name: &str) -> &'static str {
-    match name.strip_prefix(RUNTIME_PREFIX) {
+    match name.strip_prefix(RUNTIME_PREFIX).or_else(|| name.strip_prefix(WORKER_PREFIX)) {
         Some(name) if name.ends_with("_seconds") => "s",
         Some(name) if name.ends_with("_bytes") => "By",
         _ => "",

@@ -1,12 +1,10 @@
 //! Errors of the exporter's set-up, and failures of single pushes.
 
-use std::path::PathBuf;
-
 /// Why an exporter cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The endpoint is not an HTTP or HTTPS address.
-    #[error("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT must be an http:// or https:// address")]
+    #[error("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT must be an http:// or https:// URL")]
     Endpoint,
     /// A header's name or value cannot be sent. The value is secret and not shown.
     #[error("header {name:?} for the metrics endpoint cannot be sent")]
@@ -14,20 +12,9 @@ pub enum Error {
         /// The header's name.
         name: String,
     },
-    /// The certificate cannot be read.
-    #[error("read certificate {}", path.display())]
-    CertificateFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The HTTP client cannot be made, for example because of an invalid certificate.
-    #[error("set up the HTTP client for the metrics endpoint")]
-    Client {
-        /// What the client said.
-        source: reqwest::Error,
-    },
+    /// Connections cannot be made as asked, for example because of the certificate file.
+    #[error("connections to the metrics endpoint cannot be made: {0}")]
+    Connection(#[from] perago_http::ConnectionError),
 }
 
 impl Error {
@@ -36,8 +23,7 @@ impl Error {
         match self {
             Self::Endpoint => "PERAGO-OTLP-ENDPOINT",
             Self::Header { .. } => "PERAGO-OTLP-HEADER",
-            Self::CertificateFile { .. } => "PERAGO-OTLP-CERTIFICATE",
-            Self::Client { .. } => "PERAGO-OTLP-CLIENT",
+            Self::Connection(_) => "PERAGO-OTLP-CONNECTION",
         }
     }
 
@@ -46,7 +32,7 @@ impl Error {
         match self {
             Self::Endpoint => Some("for example http://localhost:8428/opentelemetry/v1/metrics"),
             Self::Header { .. } => Some("headers are key=value pairs between commas, percent-encoded"),
-            Self::CertificateFile { .. } | Self::Client { .. } => {
+            Self::Connection(_) => {
                 Some("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE names a file of PEM certificates")
             }
         }
@@ -70,4 +56,16 @@ pub enum PushFailure {
     /// Time ran out, retries included.
     #[error("metrics endpoint did not answer in time")]
     Deadline,
+}
+
+impl PushFailure {
+    /// Whether the server cannot take what was sent, so that the same without some of it may be taken.
+    pub(crate) fn is_about_content(&self) -> bool {
+        matches!(self, Self::Status { status: 400 | 413 | 422, .. })
+    }
+
+    /// Whether the request was too large.
+    pub(crate) fn is_about_size(&self) -> bool {
+        matches!(self, Self::Status { status: 413, .. })
+    }
 }

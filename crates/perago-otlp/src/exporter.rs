@@ -1,72 +1,93 @@
 //! The push loop: one worker's snapshots to one endpoint, at an interval, on demand, and a last time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use perago_http::{ProxyOptions, Secret};
 use perago_metrics::{ArenaStore, SeriesKey, Snapshot, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::encode::encode;
+use crate::delivery::{Delivered, Delivery, Part};
 use crate::error::{Error, PushFailure};
-use crate::push::{Accepted, Pusher};
+use crate::push::Pusher;
 use crate::resource::Resource;
 
-/// A value that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+/// The longest time for which pushes at the interval are left out because the server asked for it.
+const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 
-impl Secret {
-    /// Hides `value`.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
+/// A refused series is tried again after this time.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
 
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
+/// A search that found everything refused is repeated after this time.
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("<secret>")
-    }
-}
+/// Repeated news of one kind are told at most this often.
+const NEWS_EVERY: Duration = Duration::from_secs(60);
 
 /// How an exporter pushes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExporterOptions {
     /// The address, used as it is.
-    pub endpoint: String,
+    pub endpoint: Secret,
     /// The time between two pushes.
     pub interval: Duration,
-    /// How long one push may take, retries included.
+    /// How long one request may take, repetitions included.
     pub timeout: Duration,
+    /// How long one push may take, all its requests included.
+    pub export_timeout: Duration,
     /// Whether requests are compressed.
     pub gzip: bool,
     /// Headers of every request.
     pub headers: Vec<(String, Secret)>,
-    /// A file of PEM certificates that replaces the system's.
+    /// A file of PEM certificates that are trusted instead of the system's.
     pub certificate: Option<PathBuf>,
+    /// Files of PEM certificates that are trusted beside the system's.
+    pub extra_ca_files: Vec<PathBuf>,
+    /// Proxies, which are never used for this machine's own addresses.
+    pub proxies: ProxyOptions,
     /// The worker.
     pub resource: Resource,
 }
 
 impl ExporterOptions {
-    /// The defaults of the OpenTelemetry specification: every 60 s, 10 s for a push, no compression.
+    /// The defaults of the OpenTelemetry specification: every 60 s, 10 s for a request, 30 s for a push, no
+    /// compression.
     pub fn new(endpoint: impl Into<String>, resource: Resource) -> Self {
         Self {
-            endpoint: endpoint.into(),
+            endpoint: Secret::new(endpoint),
             interval: Duration::from_secs(60),
             timeout: Duration::from_secs(10),
+            export_timeout: Duration::from_secs(30),
             gzip: false,
             headers: Vec::new(),
             certificate: None,
+            extra_ca_files: Vec::new(),
+            proxies: ProxyOptions::default(),
             resource,
         }
+    }
+}
+
+impl fmt::Debug for ExporterOptions {
+    /// Endpoint, headers and proxies are masked: they may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ExporterOptions")
+            .field("endpoint", &self.endpoint)
+            .field("interval", &self.interval)
+            .field("timeout", &self.timeout)
+            .field("export_timeout", &self.export_timeout)
+            .field("gzip", &self.gzip)
+            .field("headers", &self.headers)
+            .field("certificate", &self.certificate)
+            .field("extra_ca_files", &self.extra_ca_files)
+            .field("proxies", &self.proxies)
+            .field("resource", &self.resource)
+            .finish()
     }
 }
 
@@ -91,19 +112,30 @@ impl<F: FnMut() -> Snapshot> SnapshotSource for F {
 /// Something about the pushes that an operator should read in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExportEvent {
-    /// Pushes fail. Given for the first and then at most once a minute.
+    /// A push failed.
     Failed {
         /// How many in a row.
         in_a_row: u64,
-        /// Why the last one did.
+        /// Why this one did.
         failure: PushFailure,
+        /// Whether it should be logged: the first of a row, and then one a minute.
+        is_news: bool,
     },
     /// A push arrived after failures. Nothing was lost: totals are cumulative.
     Recovered {
         /// How many had failed.
         failed: u64,
     },
-    /// The server took the push without some points, or warned about it.
+    /// The server took everything but this series, which is left out for the next ten minutes.
+    SeriesRefused {
+        /// The exported name.
+        metric_name: String,
+        /// Its labels, as `key="value"` between commas.
+        labels: String,
+        /// What the server said.
+        failure: PushFailure,
+    },
+    /// The server took the push without some points, or warned about it. Given at most once a minute.
     PartialSuccess {
         /// Data points that it dropped.
         rejected: i64,
@@ -119,8 +151,9 @@ enum Command {
 
 /// Pushes snapshots until it is shut down.
 pub struct Exporter<S, O> {
-    pusher: Pusher,
-    options: ExporterOptions,
+    delivery: Delivery,
+    interval: Duration,
+    export_timeout: Duration,
     source: S,
     observer: O,
     commands: mpsc::Receiver<Command>,
@@ -138,9 +171,22 @@ pub struct ExporterHandle {
 struct History {
     /// Gauges that the store still shows.
     gauges: HashSet<Arc<SeriesKey>>,
+    /// Series that the server refused, and until when they are left out.
+    refused: HashMap<Arc<SeriesKey>, Instant>,
+    /// Everything was refused: until then no series is looked for.
+    no_search_before: Option<Instant>,
+    /// The server asked to be left alone until then.
+    silent_until: Option<Instant>,
     failed_in_a_row: u64,
-    reported: Option<Instant>,
+    failure_told: Option<Instant>,
+    partial_success_told: Option<Instant>,
     last_time: u64,
+}
+
+/// Values to push, and the gauges that the store shows once it has them.
+struct Prepared {
+    part: Part,
+    gauges: HashSet<Arc<SeriesKey>>,
 }
 
 impl ExporterHandle {
@@ -177,18 +223,29 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
     pub fn new(options: ExporterOptions, source: S, observer: O) -> Result<(Self, ExporterHandle), Error> {
         let (sender, commands) = mpsc::channel(8);
         let pusher = Pusher::new(&options)?;
-        let exporter = Self { pusher, options, source, observer, commands, history: History::default() };
+        let exporter = Self {
+            delivery: Delivery::new(pusher, options.resource, options.timeout),
+            interval: options.interval.max(Duration::from_millis(1)),
+            export_timeout: options.export_timeout,
+            source,
+            observer,
+            commands,
+            history: History::default(),
+        };
         Ok((exporter, ExporterHandle { commands: sender }))
     }
 
     /// Pushes at the interval until [`ExporterHandle::shutdown`], or until every handle is gone.
     pub async fn run(mut self) {
-        let mut next = Instant::now() + self.options.interval;
+        let mut next = Instant::now() + self.interval;
         loop {
             let command = tokio::select! {
                 command = self.commands.recv() => command,
                 () = tokio::time::sleep_until(next) => {
                     next = self.next_after(next);
+                    if self.history.silent_until.is_some_and(|until| Instant::now() < until) {
+                        continue;
+                    }
                     match self.push_unless_commanded().await {
                         Some(command) => command,
                         None => continue,
@@ -197,7 +254,7 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
             };
             match command {
                 Some(Command::Flush { deadline, reply }) => {
-                    let result = self.push(deadline.min(Instant::now() + self.options.timeout)).await;
+                    let result = self.push(deadline.min(Instant::now() + self.export_timeout)).await;
                     // The asker may have stopped waiting.
                     let _ = reply.send(result);
                 }
@@ -213,16 +270,15 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
 
     /// The next whole interval: a push that took longer skips those it covered.
     fn next_after(&self, due: Instant) -> Instant {
-        let interval = self.options.interval.max(Duration::from_millis(1));
-        let next = due + interval;
-        if next > Instant::now() { next } else { Instant::now() + interval }
+        let next = due + self.interval;
+        if next > Instant::now() { next } else { Instant::now() + self.interval }
     }
 
     /// A push at the interval gives way to a command, whose own push has newer values. None if there was no command.
     async fn push_unless_commanded(&mut self) -> Option<Option<Command>> {
-        let snapshot = self.snapshot();
-        let (request, gauges) = self.encode(&snapshot);
-        let deadline = Instant::now() + self.options.timeout;
+        let Prepared { part, gauges } = self.prepare();
+        let deadline = Instant::now() + self.export_timeout;
+        let may_search = self.history.may_search();
         tokio::select! {
             biased;
             command = self.commands.recv() => {
@@ -230,31 +286,31 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
                 self.history.gauges.extend(gauges);
                 Some(command)
             }
-            result = self.pusher.push(request, deadline) => {
+            delivered = self.delivery.deliver(part, may_search, deadline) => {
                 // A failure has been reported; the next push makes up for it.
-                let _ = self.conclude(result, gauges);
+                let _ = self.conclude(delivered, gauges);
                 None
             }
         }
     }
 
     async fn push(&mut self, deadline: Instant) -> Result<(), PushFailure> {
-        let snapshot = self.snapshot();
-        let (request, gauges) = self.encode(&snapshot);
-        let result = self.pusher.push(request, deadline).await;
-        self.conclude(result, gauges)
+        let Prepared { part, gauges } = self.prepare();
+        let delivered = self.delivery.deliver(part, self.history.may_search(), deadline).await;
+        self.conclude(delivered, gauges)
     }
 
     async fn push_last(&mut self, deadline: Instant) -> Result<(), PushFailure> {
-        self.push(deadline).await?;
-        if self.history.gauges.is_empty() {
-            return Ok(());
+        let last_values = self.push(deadline).await;
+        let is_gone = matches!(last_values, Err(PushFailure::Connection(_) | PushFailure::Deadline));
+        if is_gone || self.history.gauges.is_empty() {
+            return last_values;
         }
-        let mut ending = self.snapshot();
-        ending.points.clear();
-        let (request, gauges) = self.encode(&ending);
-        let result = self.pusher.push(request, deadline).await;
-        self.conclude(result, gauges)
+        let mut snapshot = self.snapshot();
+        snapshot.points.clear();
+        let part = Part { snapshot, ended: self.history.ended(&HashSet::new()) };
+        let delivered = self.delivery.deliver(part, self.history.may_search(), deadline).await;
+        last_values.and(self.conclude(delivered, HashSet::new()))
     }
 
     /// A snapshot that is later than the one before by at least the millisecond that stores keep time in.
@@ -265,48 +321,89 @@ impl<S: SnapshotSource, O: FnMut(ExportEvent)> Exporter<S, O> {
         snapshot
     }
 
-    /// The request, and the gauges that the store shows once it has it.
-    fn encode(&self, snapshot: &Snapshot) -> (Vec<u8>, HashSet<Arc<SeriesKey>>) {
+    fn prepare(&mut self) -> Prepared {
+        let mut snapshot = self.snapshot();
+        let now = Instant::now();
+        self.history.refused.retain(|_, until| now < *until);
+        if !self.history.refused.is_empty() {
+            snapshot.points.retain(|point| !self.history.refused.contains_key(&point.key));
+        }
         let is_gauge = |point: &&perago_metrics::Point| matches!(point.value, Value::Gauge(_));
         let gauges: HashSet<Arc<SeriesKey>> =
             snapshot.points.iter().filter(is_gauge).map(|point| Arc::clone(&point.key)).collect();
-        let mut ended: Vec<&SeriesKey> = self.history.gauges.difference(&gauges).map(|key| &**key).collect();
-        ended.sort();
-        (encode(snapshot, ended, &self.options.resource), gauges)
+        let ended = self.history.ended(&gauges);
+        Prepared { part: Part { snapshot, ended }, gauges }
     }
 
     fn conclude(
         &mut self,
-        result: Result<Accepted, PushFailure>,
-        gauges: HashSet<Arc<SeriesKey>>,
+        delivered: Delivered,
+        mut gauges: HashSet<Arc<SeriesKey>>,
     ) -> Result<(), PushFailure> {
-        match result {
-            Ok(accepted) => {
-                self.history.gauges = gauges;
-                let failed = std::mem::take(&mut self.history.failed_in_a_row);
-                if failed > 0 {
-                    self.history.reported = None;
-                    (self.observer)(ExportEvent::Recovered { failed });
-                }
-                if accepted != Accepted::default() {
-                    let Accepted { rejected, message } = accepted;
-                    (self.observer)(ExportEvent::PartialSuccess { rejected, message });
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // A push whose answer was lost may have arrived.
-                self.history.gauges.extend(gauges);
-                self.history.failed_in_a_row += 1;
-                let now = Instant::now();
-                let is_due = self.history.reported.is_none_or(|last| now - last >= Duration::from_secs(60));
-                if is_due {
-                    self.history.reported = Some(now);
-                    let in_a_row = self.history.failed_in_a_row;
-                    (self.observer)(ExportEvent::Failed { in_a_row, failure: failure.clone() });
-                }
-                Err(failure)
-            }
+        let now = Instant::now();
+        for refused in delivered.refused {
+            gauges.remove(&refused.key);
+            self.history.gauges.remove(&refused.key);
+            (self.observer)(ExportEvent::SeriesRefused {
+                metric_name: refused.key.name().to_owned(),
+                labels: shown_labels(&refused.key),
+                failure: refused.failure,
+            });
+            self.history.refused.insert(refused.key, now + REFUSED_FOR);
         }
+        if delivered.is_refused_whole {
+            self.history.no_search_before = Some(now + SEARCH_AGAIN_AFTER);
+        }
+        let accepted = delivered.accepted;
+        let is_partial = accepted.rejected != 0 || !accepted.message.is_empty();
+        if is_partial && is_due(&mut self.history.partial_success_told, now) {
+            let (rejected, message) = (accepted.rejected, accepted.message);
+            (self.observer)(ExportEvent::PartialSuccess { rejected, message });
+        }
+        let Some(failed) = delivered.failed else {
+            self.history.gauges = gauges;
+            self.history.silent_until = None;
+            self.history.no_search_before = None;
+            self.history.failure_told = None;
+            let failed = std::mem::take(&mut self.history.failed_in_a_row);
+            if failed > 0 {
+                (self.observer)(ExportEvent::Recovered { failed });
+            }
+            return Ok(());
+        };
+        // A push whose answer was lost may have arrived.
+        self.history.gauges.extend(gauges);
+        self.history.silent_until = failed.leave_alone.map(|time| now + time.min(LONGEST_SILENCE));
+        self.history.failed_in_a_row += 1;
+        let is_news = is_due(&mut self.history.failure_told, now);
+        let (in_a_row, failure) = (self.history.failed_in_a_row, failed.failure);
+        (self.observer)(ExportEvent::Failed { in_a_row, failure: failure.clone(), is_news });
+        Err(failure)
     }
+}
+
+impl History {
+    /// The gauges that the store shows and that are not among `current`, in a fixed order.
+    fn ended(&self, current: &HashSet<Arc<SeriesKey>>) -> Vec<Arc<SeriesKey>> {
+        let mut ended: Vec<Arc<SeriesKey>> = self.gauges.difference(current).cloned().collect();
+        ended.sort();
+        ended
+    }
+
+    fn may_search(&self) -> bool {
+        self.no_search_before.is_none_or(|time| time <= Instant::now())
+    }
+}
+
+/// Whether news may be told `now`, which is then noted.
+fn is_due(told: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = told.is_none_or(|last| now - last >= NEWS_EVERY);
+    if is_due {
+        *told = Some(now);
+    }
+    is_due
+}
+
+fn shown_labels(key: &SeriesKey) -> String {
+    key.labels().iter().map(|(label, value)| format!("{label}={value:?}")).collect::<Vec<_>>().join(",")
 }

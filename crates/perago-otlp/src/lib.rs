@@ -4,6 +4,7 @@
 //! [`ExporterHandle`] flushes and ends it. Totals are cumulative, so a failed push loses nothing, and nothing here ever
 //! reaches a task body.
 
+mod delivery;
 mod encode;
 mod error;
 mod exporter;
@@ -13,5 +14,7 @@ mod wire;
 
 pub use encode::encode;
 pub use error::{Error, PushFailure};
-pub use exporter::{ExportEvent, Exporter, ExporterHandle, ExporterOptions, Secret, SnapshotSource};
-pub use resource::{AttributesError, Resource, WorkerIdentity, parse_attributes};
+pub use exporter::{ExportEvent, Exporter, ExporterHandle, ExporterOptions, SnapshotSource};
+pub use perago_http::{ProxyOptions, Secret};
+pub use push::check_endpoint;
+pub use resource::{Resource, WorkerIdentity, changes_with_every_start};

@@ -1,15 +1,17 @@
-//! One push: the request, and what its answer means by OTLP's rules.
+//! One request to the receiver, and what its answer means by OTLP's rules.
 
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use perago_http::{Address, ConnectionOptions, ExchangeFailure};
 use prost::Message as _;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, StatusCode, Url, redirect};
+use reqwest::{Client, StatusCode, Url};
 use tokio::time::Instant;
 
 use crate::error::{Error, PushFailure};
@@ -17,6 +19,7 @@ use crate::exporter::ExporterOptions;
 
 const LONGEST_ANSWER: usize = 64 * 1024;
 const LONGEST_MESSAGE: usize = 300;
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(32);
 
@@ -29,6 +32,22 @@ pub(crate) struct Accepted {
     pub(crate) message: String,
 }
 
+/// Why a request did not arrive.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// The last answer.
+    pub(crate) failure: PushFailure,
+    /// How long from now the server asked to be left alone.
+    pub(crate) leave_alone: Option<Duration>,
+}
+
+impl Failed {
+    /// A failure that no repetition mends.
+    pub(crate) fn for_good(failure: PushFailure) -> Self {
+        Self { failure, leave_alone: None }
+    }
+}
+
 #[derive(Debug)]
 enum Answer {
     Accepted(Accepted),
@@ -37,55 +56,65 @@ enum Answer {
 }
 
 /// Sends encoded requests to one endpoint.
-#[derive(Debug)]
 pub(crate) struct Pusher {
     client: Client,
     endpoint: Url,
+    headers: HeaderMap,
     gzip: bool,
+}
+
+impl fmt::Debug for Pusher {
+    /// Leaves out the endpoint and the headers, which may hold passwords.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pusher").field("gzip", &self.gzip).finish_non_exhaustive()
+    }
+}
+
+/// Whether metrics can be sent to `endpoint`: an absolute `http` or `https` URL with a host.
+pub fn check_endpoint(endpoint: &str) -> Result<(), Error> {
+    parse_endpoint(endpoint).map(|_| ())
+}
+
+fn parse_endpoint(endpoint: &str) -> Result<(Address, Url), Error> {
+    let address = Address::parse(endpoint).map_err(|_| Error::Endpoint)?;
+    let url = Url::parse(endpoint.trim()).map_err(|_| Error::Endpoint)?;
+    Ok((address, url))
 }
 
 impl Pusher {
     pub(crate) fn new(options: &ExporterOptions) -> Result<Self, Error> {
-        let endpoint = Url::parse(&options.endpoint).map_err(|_| Error::Endpoint)?;
-        if !["http", "https"].contains(&endpoint.scheme()) || endpoint.host().is_none() {
-            return Err(Error::Endpoint);
-        }
-        // Another part of the process may have chosen the provider already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .default_headers(headers(options)?)
-            .user_agent(concat!("perago/", env!("CARGO_PKG_VERSION")));
-        if is_loopback(&endpoint) {
-            builder = builder.no_proxy();
-        }
-        if let Some(path) = &options.certificate {
-            let pem = std::fs::read(path)
-                .map_err(|source| Error::CertificateFile { path: path.clone(), source })?;
-            let certificates =
-                Certificate::from_pem_bundle(&pem).map_err(|source| Error::Client { source })?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        let client = builder.build().map_err(|source| Error::Client { source })?;
-        Ok(Self { client, endpoint, gzip: options.gzip })
+        let (address, endpoint) = parse_endpoint(options.endpoint.expose())?;
+        let connection = ConnectionOptions {
+            address,
+            proxies: options.proxies.clone(),
+            extra_ca_files: options.extra_ca_files.clone(),
+            connect_timeout: CONNECT_WITHIN,
+            idle_connections: 1,
+            offers_http2: true,
+        };
+        let client = match &options.certificate {
+            Some(certificate) => connection.http_client_trusting_only(certificate)?,
+            None => connection.http_client()?,
+        };
+        Ok(Self { client, endpoint, headers: headers(options)?, gzip: options.gzip })
     }
 
     /// Sends `request`, again and again where OTLP allows it, until `deadline`.
-    pub(crate) async fn push(&self, request: Vec<u8>, deadline: Instant) -> Result<Accepted, PushFailure> {
+    pub(crate) async fn push(&self, request: Vec<u8>, deadline: Instant) -> Result<Accepted, Failed> {
         let body = bytes::Bytes::from(if self.gzip { compress(&request) } else { request });
         let mut delay = FIRST_DELAY;
         loop {
             let Ok(answer) = tokio::time::timeout_at(deadline, self.send(body.clone())).await else {
-                return Err(PushFailure::Deadline);
+                return Err(Failed::for_good(PushFailure::Deadline));
             };
             let (after, failure) = match answer {
                 Answer::Accepted(accepted) => return Ok(accepted),
-                Answer::Refused(failure) => return Err(failure),
+                Answer::Refused(failure) => return Err(Failed::for_good(failure)),
                 Answer::Retry { after, failure } => (after, failure),
             };
             let wait = after.unwrap_or_else(|| jittered(delay));
             if Instant::now() + wait >= deadline {
-                return Err(failure);
+                return Err(Failed { failure, leave_alone: after });
             }
             tokio::time::sleep(wait).await;
             delay = (delay * 2).min(LONGEST_DELAY);
@@ -96,6 +125,7 @@ impl Pusher {
         let mut request = self
             .client
             .post(self.endpoint.clone())
+            .headers(self.headers.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))
             .body(body);
         if self.gzip {
@@ -103,10 +133,10 @@ impl Pusher {
         }
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return connection_failed(error),
+            Err(error) => return not_answered(&ExchangeFailure::of(&error)),
         };
         let status = response.status();
-        let after = retry_after(response.headers());
+        let after = retry_after(response.headers(), SystemTime::now());
         let mut answer = Vec::new();
         // If the body breaks off, what the status says of the request still holds.
         while answer.len() < LONGEST_ANSWER
@@ -123,34 +153,22 @@ fn headers(options: &ExporterOptions) -> Result<HeaderMap, Error> {
     for (name, value) in &options.headers {
         let error = || Error::Header { name: name.clone() };
         let key = HeaderName::try_from(name.as_str()).map_err(|_| error())?;
-        let mut value = HeaderValue::try_from(value.reveal()).map_err(|_| error())?;
+        let mut value = HeaderValue::try_from(value.expose()).map_err(|_| error())?;
         value.set_sensitive(true);
         headers.append(key, value);
     }
     Ok(headers)
 }
 
-fn is_loopback(endpoint: &Url) -> bool {
-    match endpoint.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-fn connection_failed(error: reqwest::Error) -> Answer {
-    let is_retryable = !error.is_builder();
-    // The address may hold credentials.
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    let failure = PushFailure::Connection(message);
-    if is_retryable { Answer::Retry { after: None, failure } } else { Answer::Refused(failure) }
+/// A connection that failed or broke is worth another try, as OTLP says.
+fn not_answered(failure: &ExchangeFailure) -> Answer {
+    let text = match failure {
+        ExchangeFailure::Connect(reason) | ExchangeFailure::Interrupted(reason) => reason.clone(),
+        ExchangeFailure::Tls(reason) => format!("TLS: {reason}"),
+        ExchangeFailure::Timeout => "timed out".to_owned(),
+        ExchangeFailure::Encode(reason) => return Answer::Refused(PushFailure::Connection(reason.clone())),
+    };
+    Answer::Retry { after: None, failure: PushFailure::Connection(text) }
 }
 
 /// The retryable statuses are those that the OTLP specification lists, and no others.
@@ -172,8 +190,14 @@ fn classify(status: StatusCode, after: Option<Duration>, answer: &[u8]) -> Answe
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// The time that a server asks for, in seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 fn compress(request: &[u8]) -> Vec<u8> {
@@ -211,15 +235,23 @@ mod tests {
     }
 
     #[test]
-    fn loopback_addresses_are_known() {
-        for (address, expected) in [
-            ("http://localhost:1", true),
-            ("http://127.0.0.9", true),
-            ("http://[::1]:3", true),
-            ("http://example.com", false),
-            ("http://10.0.0.1", false),
+    fn a_server_says_when_to_come_back_in_seconds_or_as_a_date() {
+        // 1994-11-06 08:49:37 UTC.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(30)),
+            ("Sun Nov  6 08:49:37 1994", Some(30)),
+            ("Sun, 06 Nov 1994 08:48:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("1.5", None),
         ] {
-            assert_eq!(is_loopback(&Url::parse(address).unwrap()), expected, "{address}");
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
         }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

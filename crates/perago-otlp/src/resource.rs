@@ -17,13 +17,6 @@ pub struct Resource {
     attributes: Vec<(String, String)>,
 }
 
-/// Why `OTEL_RESOURCE_ATTRIBUTES` cannot be read; as its specification says, all of it is ignored then.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("OTEL_RESOURCE_ATTRIBUTES is not a list of key=value pairs: {part:?}")]
-pub struct AttributesError {
-    part: String,
-}
-
 impl Resource {
     /// The resource of `worker`. `service_name` (`OTEL_SERVICE_NAME`) goes before a `service.name` in `attributes`
     /// (`OTEL_RESOURCE_ATTRIBUTES`, parsed); without either it is `perago`.
@@ -56,34 +49,45 @@ impl Resource {
     }
 }
 
-/// Parses `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs between commas, percent-encoded.
-pub fn parse_attributes(text: &str) -> Result<Vec<(String, String)>, AttributesError> {
-    let error = |part: &str| AttributesError { part: part.to_owned() };
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let (key, value) = part.split_once('=').ok_or_else(|| error(part))?;
-            let key = percent_decode(key.trim()).filter(|key| !key.is_empty()).ok_or_else(|| error(part))?;
-            let value = percent_decode(value.trim()).ok_or_else(|| error(part))?;
-            Ok((key, value))
-        })
-        .collect()
+/// Keys of the semantic conventions whose values are other ones after a restart, or in each pod or container.
+const PASSING_KEYS: &[&str] = &[
+    "aws.ecs.task.arn",
+    "aws.ecs.task.id",
+    "aws.log.stream.names",
+    "container.id",
+    "container.name",
+    "faas.instance",
+    "host.id",
+    "host.ip",
+    "host.mac",
+    "k8s.container.restart_count",
+    "k8s.pod.ip",
+    "k8s.pod.name",
+    "k8s.pod.start_time",
+    "k8s.pod.uid",
+    "process.creation.time",
+    "process.parent_pid",
+    "process.pid",
+    "process.session_leader.pid",
+    "process.group_leader.pid",
+    "process.vpid",
+];
+
+/// The fewest hexadecimal digits in a row that no person gives as a name.
+const RANDOM_DIGITS: usize = 12;
+
+/// Whether a resource attribute is likely to have another value after the next start, so that every start makes each
+/// series anew.
+pub fn changes_with_every_start(key: &str, value: &str) -> bool {
+    PASSING_KEYS.contains(&key) || (key == "service.instance.id" && looks_random(value))
 }
 
-fn percent_decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let digits = [bytes.next()?, bytes.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(decoded).ok()
+/// UUIDs, hashes and the like.
+fn looks_random(value: &str) -> bool {
+    let plain: String = value.chars().filter(|character| *character != '-').collect();
+    plain
+        .split(|character: char| !character.is_ascii_hexdigit())
+        .any(|digits| digits.len() >= RANDOM_DIGITS && digits.bytes().any(|digit| digit.is_ascii_digit()))
 }
 
 /// A UUID made of the worker's identity by FNV-1a (version 8: made by a rule of one's own).
@@ -119,7 +123,8 @@ mod tests {
 
     #[test]
     fn the_service_name_variable_goes_before_the_attributes() {
-        let attributes = parse_attributes("service.name=a, deployment.zone=eu%2Cwest ,").unwrap();
+        let attributes = [("service.name", "a"), ("deployment.zone", "eu,west")]
+            .map(|(key, value)| (key.into(), value.into()));
         assert_eq!(value(&Resource::new(WORKER, None, &attributes), "service.name"), "a");
         let resource = Resource::new(WORKER, Some("b"), &attributes);
         assert_eq!(value(&resource, "service.name"), "b");
@@ -128,9 +133,27 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_attributes_are_an_error_as_a_whole() {
-        for text in ["a", "a=1,b", "=1", "a=%4", "a=%ff"] {
-            assert!(parse_attributes(text).is_err(), "{text}");
+    fn an_explicit_instance_id_wins() {
+        let attributes = [("service.instance.id".to_owned(), "audio-a".to_owned())];
+        let resource = Resource::new(WORKER, None, &attributes);
+        assert_eq!(value(&resource, "service.instance.id"), "audio-a");
+    }
+
+    #[test]
+    fn attributes_of_one_start_are_known() {
+        for (key, value, expected) in [
+            ("k8s.pod.name", "audio-7d9f-x2", true),
+            ("process.pid", "17", true),
+            ("container.id", "", true),
+            ("service.instance.id", "627cc493-f310-47de-96bd-71410b7dec09", true),
+            ("service.instance.id", "0123456789ab", true),
+            ("service.instance.id", "audio-7f3a9c0d2b1e44", true),
+            ("service.instance.id", "audio-1", false),
+            ("service.instance.id", "rack-12-node-2026", false),
+            ("deployment.environment.name", "627cc493-f310-47de-96bd-71410b7dec09", false),
+            ("k8s.namespace.name", "audio", false),
+        ] {
+            assert_eq!(changes_with_every_start(key, value), expected, "{key}={value}");
         }
     }
 }

@@ -18,6 +18,20 @@ pub(crate) fn attribute_length(key: &str, value: &str) -> usize {
     delimited_length(delimited_length(key.len()) + delimited_length(delimited_length(value.len())))
 }
 
+/// The length of a signed number with its key.
+pub(crate) fn signed_length(value: i32) -> usize {
+    1 + encoded_len_varint(zigzag(value))
+}
+
+/// The length of `values` as packed numbers of variable length.
+pub(crate) fn varints_length(values: &[u64]) -> usize {
+    values.iter().map(|value| encoded_len_varint(*value)).sum()
+}
+
+fn zigzag(value: i32) -> u64 {
+    u64::from(((value << 1) ^ (value >> 31)) as u32)
+}
+
 /// Writes fields one after another.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -50,6 +64,20 @@ impl Writer {
         self.bytes.push(value);
     }
 
+    /// A signed number, which takes few bytes also when it is negative.
+    pub(crate) fn signed(&mut self, field: u32, value: i32) {
+        encode_key(field, WireType::Varint, &mut self.bytes);
+        encode_varint(zigzag(value), &mut self.bytes);
+    }
+
+    /// A packed list of numbers of variable length.
+    pub(crate) fn varints(&mut self, field: u32, values: &[u64]) {
+        self.begin(field, varints_length(values));
+        for value in values {
+            encode_varint(*value, &mut self.bytes);
+        }
+    }
+
     pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
         encode_key(field, WireType::SixtyFourBit, &mut self.bytes);
         self.bytes.extend_from_slice(&value.to_le_bytes());
@@ -61,9 +89,12 @@ impl Writer {
 
     /// A packed list of values of 64 bits.
     pub(crate) fn packed(&mut self, field: u32, values: impl ExactSizeIterator<Item = u64>) {
-        self.begin(field, values.len() * 8);
-        for value in values {
-            self.bytes.extend_from_slice(&value.to_le_bytes());
+        let length = values.len() * 8;
+        self.begin(field, length);
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        for (bytes, value) in self.bytes[start..].as_chunks_mut().0.iter_mut().zip(values) {
+            *bytes = value.to_le_bytes();
         }
     }
 

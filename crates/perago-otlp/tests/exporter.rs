@@ -1,116 +1,24 @@
 //! The exporter against a scripted endpoint: order, retries, partial success, flush and end.
 #![expect(clippy::unwrap_used, reason = "a failed set-up fails the test")]
 
-use std::collections::VecDeque;
+mod support;
+
 use std::io::Read as _;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::StatusCode;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
 };
-use opentelemetry_proto::tonic::metrics::v1::metric;
-use perago_metrics::{Kind, Point, SeriesKey, Snapshot, Value};
-use perago_otlp::{
-    ExportEvent, Exporter, ExporterHandle, ExporterOptions, PushFailure, Resource, Secret, WorkerIdentity,
-};
+use perago_otlp::{ExportEvent, Exporter, ExporterOptions, PushFailure, Secret};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use support::{names, resource, rig, rig_of, soon, source};
 use tokio::time::Instant;
-
-type Reply = (StatusCode, Option<&'static str>, Vec<u8>);
-
-/// Answers by a script, then with success; tells of each request.
-struct Endpoint {
-    script: Mutex<VecDeque<Reply>>,
-    requests: mpsc::UnboundedSender<(HeaderMap, Bytes)>,
-}
-
-async fn answer(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
-    let reply = endpoint.script.lock().unwrap().pop_front();
-    endpoint.requests.send((headers, body)).unwrap();
-    let (status, retry_after, body) = reply.unwrap_or((StatusCode::OK, None, Vec::new()));
-    let mut response = (status, body).into_response();
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert("retry-after", seconds.parse().unwrap());
-    }
-    response
-}
-
-struct Rig {
-    handle: ExporterHandle,
-    requests: mpsc::UnboundedReceiver<(HeaderMap, Bytes)>,
-    events: mpsc::UnboundedReceiver<ExportEvent>,
-    loop_ended: tokio::task::JoinHandle<()>,
-}
-
-fn resource() -> Resource {
-    Resource::new(WorkerIdentity { instance: "i", host: "h", state_directory: "/s" }, None, &[])
-}
-
-fn point(kind: Kind, name: &str, value: Value) -> Point {
-    Point { key: Arc::new(SeriesKey::new(kind, name, vec![("task_name".into(), "t".into())])), value }
-}
-
-/// One histogram and one gauge; the gauge is gone from the third snapshot on.
-fn source() -> impl FnMut() -> Snapshot + Send {
-    let mut taken = 0;
-    move || {
-        taken += 1;
-        let counts = vec![taken, 0];
-        let histogram = Value::Histogram { bounds: Arc::new([1.0]), counts, sum: 0.5 };
-        let mut points = vec![point(Kind::Histogram, "app.items", histogram)];
-        if taken < 3 {
-            points.insert(0, point(Kind::Gauge, "app.depth", Value::Gauge(7.0)));
-        }
-        Snapshot { start_unix_nanos: 1, time_unix_nanos: 1_000, points, ..Snapshot::default() }
-    }
-}
-
-async fn rig(script: Vec<Reply>, change: impl FnOnce(&mut ExporterOptions)) -> Rig {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (sender, requests) = mpsc::unbounded_channel();
-    let endpoint = Arc::new(Endpoint { script: Mutex::new(script.into()), requests: sender });
-    let router = axum::Router::new().fallback(answer).with_state(endpoint);
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let mut options = ExporterOptions::new(format!("http://{address}/opentelemetry/v1/metrics"), resource());
-    options.interval = Duration::from_secs(3600);
-    change(&mut options);
-    let (event_sender, events) = mpsc::unbounded_channel();
-    let (exporter, handle) =
-        Exporter::new(options, source(), move |event| event_sender.send(event).unwrap()).unwrap();
-    Rig { handle, requests, events, loop_ended: tokio::spawn(exporter.run()) }
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(30)
-}
-
-/// Names of metrics; gauges with "no recorded value" are marked with `!`.
-fn names(body: &[u8]) -> Vec<String> {
-    let request = ExportMetricsServiceRequest::decode(body).unwrap();
-    request.resource_metrics[0].scope_metrics[0]
-        .metrics
-        .iter()
-        .map(|metric| match &metric.data {
-            Some(metric::Data::Gauge(gauge)) if gauge.data_points[0].flags == 1 => {
-                format!("!{}", metric.name)
-            }
-            _ => metric.name.clone(),
-        })
-        .collect()
-}
 
 #[tokio::test]
 async fn a_flush_pushes_with_the_headers_and_without_showing_them() {
     let mut rig = rig(Vec::new(), |options| {
         options.headers = vec![("authorization".to_owned(), Secret::new("Bearer hidden"))];
-        assert!(!format!("{options:?}").contains("hidden"));
     })
     .await;
     rig.handle.flush(soon()).await.unwrap();
@@ -119,6 +27,16 @@ async fn a_flush_pushes_with_the_headers_and_without_showing_them() {
     assert_eq!(headers["authorization"], "Bearer hidden");
     assert!(!headers.contains_key("content-encoding"));
     assert_eq!(names(&body), ["app.depth", "app.items"]);
+}
+
+#[test]
+fn options_never_show_what_may_be_secret() {
+    let mut options =
+        ExporterOptions::new("https://user:hidden@receiver/v1/metrics?token=hidden", resource());
+    options.headers = vec![("authorization".to_owned(), Secret::new("Bearer hidden"))];
+    options.proxies.https = Some("http://user:hidden@proxy".to_owned());
+    let shown = format!("{options:?}");
+    assert!(!shown.contains("hidden") && shown.contains("authorization"), "{shown}");
 }
 
 #[tokio::test]
@@ -161,14 +79,56 @@ async fn listed_statuses_are_retried_with_the_same_values_after_the_time_that_th
 
 #[tokio::test]
 async fn a_refusal_is_not_retried_and_recovery_is_told() {
-    let mut rig = rig(vec![(StatusCode::BAD_REQUEST, None, b"bad series".to_vec())], |_| {}).await;
-    let failure = PushFailure::Status { status: 400, message: "bad series".to_owned() };
+    let mut rig = rig(vec![(StatusCode::FORBIDDEN, None, b"not you".to_vec())], |_| {}).await;
+    let failure = PushFailure::Status { status: 403, message: "not you".to_owned() };
     assert_eq!(rig.handle.flush(soon()).await, Err(failure.clone()));
-    assert_eq!(rig.events.recv().await.unwrap(), ExportEvent::Failed { in_a_row: 1, failure });
+    assert_eq!(rig.events.recv().await.unwrap(), ExportEvent::Failed { in_a_row: 1, failure, is_news: true });
     rig.handle.flush(soon()).await.unwrap();
     assert_eq!(rig.events.recv().await.unwrap(), ExportEvent::Recovered { failed: 1 });
     rig.requests.recv().await.unwrap();
     rig.requests.recv().await.unwrap();
+    assert!(rig.requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_silence_gets_it_and_a_command_is_still_obeyed() {
+    let mut rig = rig(vec![(StatusCode::SERVICE_UNAVAILABLE, Some("200"), Vec::new())], |options| {
+        options.interval = Duration::from_millis(5);
+    })
+    .await;
+    let failed = rig.events.recv().await.unwrap();
+    assert!(matches!(failed, ExportEvent::Failed { in_a_row: 1, is_news: true, .. }), "{failed:?}");
+    rig.requests.recv().await.unwrap();
+    // Many intervals pass.
+    let next = tokio::time::timeout(Duration::from_millis(100), rig.requests.recv()).await;
+    assert!(next.is_err(), "a request in the time of silence");
+    rig.handle.flush(soon()).await.unwrap();
+    rig.requests.recv().await.unwrap();
+    assert_eq!(rig.events.recv().await.unwrap(), ExportEvent::Recovered { failed: 1 });
+    // And pushes at the interval go on.
+    rig.requests.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_failure_is_told_and_one_a_minute_is_news() {
+    let refusal = (StatusCode::INTERNAL_SERVER_ERROR, None, Vec::new());
+    let mut rig = rig(vec![refusal.clone(), refusal], |_| {}).await;
+    for (expected_in_a_row, expected_news) in [(1, true), (2, false)] {
+        rig.handle.flush(soon()).await.unwrap_err();
+        match rig.events.recv().await.unwrap() {
+            ExportEvent::Failed { in_a_row, is_news, .. } => {
+                assert_eq!((in_a_row, is_news), (expected_in_a_row, expected_news));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_to_say_is_not_said() {
+    let mut rig = rig_of(Vec::new(), perago_metrics::Snapshot::default, |_| {}).await;
+    rig.handle.flush(soon()).await.unwrap();
+    rig.handle.shutdown(soon()).await.unwrap();
     assert!(rig.requests.try_recv().is_err());
 }
 

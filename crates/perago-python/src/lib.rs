@@ -25,7 +25,7 @@ mod _native {
     use crate::executor::{AttemptAssignment, Channel};
 
     #[pymodule_export]
-    use crate::recorder::{ArenaStore, Done, MetricRules, Recorder, Timer, open_recorder};
+    use crate::recorder::{ArenaStore, DisabledRecorder, Done, MetricRules, Recorder, Timer, open_recorder};
 
     #[pymodule_export]
     use crate::settings::{
@@ -40,6 +40,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         use pyo3::types::PyModuleMethods as _;
+        crate::recorder::install(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -2,6 +2,8 @@
 
 mod cache;
 mod convert;
+mod disabled;
+mod known;
 mod rules;
 mod store;
 mod timer;
@@ -10,17 +12,19 @@ mod warnings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, RecorderOptions, Rules};
+use perago_metrics::{ArenaWriter, DEFAULT_LABEL_SETS, Kind, LadderRules, Reason, RecorderOptions, Rules};
 use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+pub(crate) use disabled::DisabledRecorder;
+pub(crate) use known::install;
 pub(crate) use rules::MetricRules;
 pub(crate) use store::ArenaStore;
 pub(crate) use timer::{Done, Timer};
 
-use cache::Content;
-use convert::{labels_argument, name_argument, number};
+use convert::{Labels, labels_argument, name_argument, number};
 
 /// Records the samples of one task into its slot's arena. Made by `open_recorder`.
 #[pyclass(frozen, module = "perago._native")]
@@ -67,7 +71,7 @@ impl Recorder {
             found.timer.set(Some(timer.clone_ref(slf.py())));
             Ok(timer)
         });
-        known.unwrap_or_else(|| Py::new(slf.py(), Timer::named(slf.clone().unbind(), name, labels)?))
+        known.unwrap_or_else(|| Py::new(slf.py(), Timer::named(slf, name, labels)?))
     }
 }
 
@@ -103,15 +107,17 @@ impl Recorder {
         labels: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let text = name_argument(name)?;
+        // SAFETY: the object is alive. The number is only a hint.
+        let ends = labels.is_none_or(|labels| unsafe { ffi::Py_REFCNT(labels.as_ptr()) } <= 1);
         let labels = labels_argument(labels)?;
-        let series = match cache::find(&self.inner, kind, name, &text, labels.as_ref()) {
-            Content::Series(series) => Some(series),
-            Content::Dropped => None,
-            Content::NotPlain => {
-                self.inner.resolve(kind, &text, convert::labels(labels.as_ref())?).series.map(Arc::new)
-            }
-        };
-        if let Some(series) = series {
+        if matches!(labels, Labels::Unreadable) {
+            self.inner.reject_call(&text, Reason::LabelsUnreadable);
+            return Ok(());
+        }
+        let labels = labels.dictionary();
+        if !cache::record(&self.inner, kind, (name, &text), number, labels, ends)
+            && let Some(series) = self.inner.resolve(kind, &text, convert::texts(labels)?).series
+        {
             self.inner.record(&series, number);
         }
         Ok(())

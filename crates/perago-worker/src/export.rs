@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use perago_otlp::{ExportEvent, Exporter, ExporterHandle, ExporterOptions, Resource, Secret, WorkerIdentity};
+use perago_otlp::{ExportEvent, Exporter, ExporterHandle, ExporterOptions, Resource, WorkerIdentity};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
+use crate::exported::ExportedSeries;
+use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::metrics::{Arenas, MetricsError};
 use crate::settings::{Compression, MetricsSettings, Settings};
@@ -23,23 +25,26 @@ pub struct Export {
 }
 
 impl Export {
-    /// Starts pushing what the arenas hold. `None` when nothing is exported.
+    /// Starts pushing `series`. `None` when nothing is exported.
     ///
     /// # Errors
-    /// When the endpoint, a header or the certificate cannot be used.
+    /// When the endpoint, a header, a proxy or the certificate cannot be used.
     pub fn start(
         settings: &Settings,
         state_directory: &Path,
+        series: Option<ExportedSeries>,
         arenas: &Arenas,
+        instruments: &Instruments,
         logger: &Logger,
     ) -> Result<Option<Self>, MetricsError> {
-        let (Some(metrics), Some(store)) = (&settings.metrics, arenas.shared_store()) else {
+        let (Some(metrics), Some(series)) = (&settings.metrics, series) else {
             return Ok(None);
         };
         let resource = resource(settings, metrics, state_directory);
-        let for_events = logger.clone();
-        let (exporter, handle) =
-            Exporter::new(options(metrics, resource), store, move |event| log_event(&for_events, event))?;
+        let (for_events, instruments) = (logger.clone(), instruments.clone());
+        let (exporter, handle) = Exporter::new(options(metrics, resource), series, move |event| {
+            on_event(&for_events, &instruments, event);
+        })?;
         let (arenas, for_arenas) = (arenas.clone(), logger.clone());
         let watcher = spawn_local(async move {
             loop {
@@ -74,17 +79,23 @@ pub fn resource(settings: &Settings, metrics: &MetricsSettings, state_directory:
 fn options(metrics: &MetricsSettings, resource: Resource) -> ExporterOptions {
     let mut options = ExporterOptions::new(metrics.endpoint.expose(), resource);
     options.interval = metrics.export_interval.unwrap_or(options.interval);
-    options.timeout = metrics.timeout.or(metrics.export_timeout).unwrap_or(options.timeout);
+    options.timeout = metrics.timeout.unwrap_or(options.timeout);
+    options.export_timeout = metrics.export_timeout.unwrap_or(options.export_timeout);
     options.gzip = metrics.compression == Some(Compression::Gzip);
-    options.headers =
-        metrics.headers.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
+    options.headers.clone_from(&metrics.headers);
     options.certificate.clone_from(&metrics.certificate);
+    options.extra_ca_files.clone_from(&metrics.extra_ca_files);
+    options.proxies = metrics.proxies.clone();
     options
 }
 
-fn log_event(logger: &Logger, event: ExportEvent) {
+fn on_event(logger: &Logger, instruments: &Instruments, event: ExportEvent) {
     logger.write(match event {
-        ExportEvent::Failed { in_a_row, failure } => {
+        ExportEvent::Failed { in_a_row, failure, is_news } => {
+            instruments.push_failed();
+            if !is_news {
+                return;
+            }
             Record::new(Level::Warning, "metrics_push_failed", failure.to_string())
                 .with("consecutive_failures", in_a_row)
         }
@@ -92,6 +103,14 @@ fn log_event(logger: &Logger, event: ExportEvent) {
             Record::new(Level::Info, "metrics_push_recovered", "metrics are pushed again; no total was lost")
                 .with("failed_pushes", failed)
         }
+        ExportEvent::SeriesRefused { metric_name, labels, failure } => Record::new(
+            Level::Warning,
+            "metric_rejected",
+            "the receiver takes everything but this series, which is left out for ten minutes",
+        )
+        .with("metric_name", metric_name)
+        .with("labels", labels)
+        .with("reason", failure.to_string()),
         ExportEvent::PartialSuccess { rejected, message } => {
             Record::new(Level::Warning, "metrics_partly_rejected", message)
                 .with("rejected_data_points", rejected)

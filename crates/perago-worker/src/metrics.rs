@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use perago_contract::TaskDescription;
 use perago_metrics::{
-    ArenaStore, ArenaWriter, Error, MetricWarning, Recorder, RecorderOptions, Rules, StoreEvent, StoreOptions,
+    ArenaOptions, ArenaStore, ArenaWriter, Error, Form, LadderRules, MetricWarning, Recorder,
+    RecorderOptions, Rules, StoreEvent, StoreOptions,
 };
 use thiserror::Error as ThisError;
 
-use crate::instruments::Instruments;
+use crate::instruments::Recording;
 use crate::logs::{Level, Logger, Record};
-use crate::settings::Settings;
+use crate::settings::{HistogramAggregation, MetricsSettings, Settings};
+use crate::worker_instruments::WorkerInstruments;
 
 /// The arena that the supervisor records into.
 const OWN_ARENA: &str = "supervisor";
@@ -42,16 +44,26 @@ impl MetricsError {
 pub struct Arenas(Option<Arc<Mutex<ArenaStore>>>);
 
 impl Arenas {
-    /// Opens the arenas below the state directory. Totals of earlier runs go on in the same files.
+    /// Opens the arenas of `executors` below the state directory. Totals of earlier runs go on in the same files, also
+    /// those of executors that there are no more.
     ///
     /// # Errors
     /// When a file cannot be made.
-    pub fn open(settings: &Settings, state_directory: &Path) -> Result<Self, MetricsError> {
-        if settings.metrics.as_ref().is_none_or(|metrics| metrics.is_disabled) {
+    pub fn open(settings: &Settings, state_directory: &Path, executors: u32) -> Result<Self, MetricsError> {
+        let Some(metrics) = settings.metrics.as_ref().filter(|metrics| !metrics.is_disabled) else {
             return Ok(Self(None));
-        }
-        let mut store = ArenaStore::open(&state_directory.join("arenas"), StoreOptions::default())?;
+        };
+        let ladders = LadderRules::default().with_form(form(metrics));
+        let arena = ArenaOptions::for_bounds(metrics.label_sets, ladders.most_bounds());
+        let options = StoreOptions { arena, ladders, label_sets: metrics.label_sets };
+        let mut store = ArenaStore::open(&state_directory.join("arenas"), options)?;
         store.end_all_generations()?;
+        let in_use: Vec<String> = (0..executors).map(executor_arena).chain([OWN_ARENA.to_owned()]).collect();
+        store.retire_others(&in_use);
+        // A worker that cannot record is better told now than when an executor is replaced.
+        for name in &in_use {
+            store.slot(name)?;
+        }
         Ok(Self(Some(Arc::new(Mutex::new(store)))))
     }
 
@@ -82,21 +94,30 @@ impl Arenas {
         }
     }
 
-    /// The built-in instruments that the task has switched on.
+    /// The series that the supervisor records for a worker of `slots` slots: the built-in ones that the task has
+    /// switched on, and those of the worker if they are wanted.
     ///
     /// # Errors
     /// When the supervisor's own arena cannot be made.
-    pub fn instruments(
+    pub fn recording(
         &self,
         settings: &Settings,
         task: &TaskDescription,
+        slots: u32,
         resource_attribute_keys: Vec<String>,
         logger: &Logger,
-    ) -> Result<Instruments, MetricsError> {
-        let (Some(spec), Some(metrics)) = (&task.metrics, &settings.metrics) else {
-            return Ok(Instruments::default());
+    ) -> Result<Recording, MetricsError> {
+        let (Some(metrics), Some(mut store)) = (&settings.metrics, self.store()) else {
+            return Ok(Recording::default());
         };
-        let Some(mut store) = self.store() else { return Ok(Instruments::default()) };
+        if task.metrics.is_none() && !settings.worker_metrics {
+            return Ok(Recording::default());
+        }
+        let buckets = task.metrics.iter().flat_map(|spec| &spec.buckets);
+        let bounds = buckets.map(|(name, bounds)| (&**name, &**bounds));
+        let ladders = LadderRules::new(bounds)?.with_form(form(metrics));
+        let arena = ArenaOptions::for_bounds(metrics.label_sets, ladders.most_bounds());
+        store.set_layout(ladders.clone(), arena);
         let path = store.slot(OWN_ARENA)?;
         store.begin_generation(OWN_ARENA)?;
         drop(store);
@@ -113,13 +134,19 @@ impl Arenas {
             );
         });
         options.rules = Rules::new(&task.name, resource_attribute_keys);
+        options.ladders = ladders;
         let recorder = Recorder::new(ArenaWriter::open(&path)?, options);
-        let instance = metrics.instance_id.as_deref().unwrap_or_default();
-        Ok(Instruments::new(
-            spec.attempts.then(|| recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
-            spec.worker_capacity
-                .then(|| recorder.runtime_gauge("busy_slots", &[("perago_instance_id", instance)])),
-        ))
+        let instance = [("perago_instance_id", metrics.instance_id.as_deref().unwrap_or_default())];
+        let spec = task.metrics.as_ref();
+        Ok(Recording {
+            attempt_duration: spec
+                .filter(|spec| spec.attempts)
+                .map(|_| recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
+            busy_slots: spec
+                .filter(|spec| spec.worker_capacity)
+                .map(|_| recorder.runtime_gauge("busy_slots", &instance)),
+            worker: settings.worker_metrics.then(|| WorkerInstruments::new(recorder, slots)),
+        })
     }
 
     /// The store as the exporter reads it.
@@ -140,6 +167,13 @@ impl Arenas {
     }
 }
 
+fn form(metrics: &MetricsSettings) -> Form {
+    match metrics.histogram_aggregation {
+        HistogramAggregation::ExplicitBucket => Form::Explicit,
+        HistogramAggregation::ExponentialBucket => Form::Exponential,
+    }
+}
+
 fn executor_arena(index: u32) -> String {
     format!("slot-{:04}", index + 1)
 }
@@ -149,17 +183,17 @@ fn record_of(event: StoreEvent) -> Record {
         StoreEvent::SetAside { path, error } => Record::new(
             Level::Error,
             "metrics_set_aside",
-            "a damaged metrics file was set aside; its totals start anew",
+            "a damaged metrics file was set aside; totals go on from those exported last",
         )
         .with("path", path.display().to_string())
         .with("reason", error.to_string()),
         StoreEvent::DamagedEntries { path, count } => {
-            Record::new(Level::Error, "metrics_damaged", "damaged series are not exported")
+            Record::new(Level::Error, "metrics_damaged", "damaged series go on from what was exported last")
                 .with("path", path.display().to_string())
                 .with("series", count as u64)
         }
         StoreEvent::Unreadable { path, error } => {
-            Record::new(Level::Error, "metrics_unreadable", "a metrics file cannot be read")
+            Record::new(Level::Error, "metrics_unreadable", "a metrics file cannot be read; its totals stand still")
                 .with("path", path.display().to_string())
                 .with("reason", error.to_string())
         }
@@ -168,11 +202,48 @@ fn record_of(event: StoreEvent) -> Record {
                 .with("metric_name", metric_name)
                 .with("reason", reason.code())
         }
+        StoreEvent::NotFolded { path, error } => Record::new(
+            Level::Warning,
+            "metrics_not_folded",
+            "the totals of a metrics file without a writer cannot be put with the others; the file is kept",
+        )
+        .with("path", path.display().to_string())
+        .with("reason", error.to_string()),
+        StoreEvent::Overflow { metric_name, label_key, samples, other_metrics, limit } => Record::new(
+            Level::Warning,
+            "metric_label_sets_exceeded",
+            format!(
+                "{metric_name} has too many label sets, most of them by the label {label_key}; further ones share \
+                 one series"
+            ),
+        )
+        .with("metric_name", metric_name)
+        .with("label_key", label_key)
+        .with("samples", samples)
+        .with("other_metrics", other_metrics as u64)
+        .with("limit", limit as u64),
         StoreEvent::NotPersisted { error } => Record::new(
             Level::Warning,
-            "metrics_order_not_persisted",
-            "the order of label sets could not be written",
+            "metrics_not_persisted",
+            "the exported totals or the order of label sets could not be written down",
         )
         .with("reason", error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use perago_contract::{LAST_BOUND_OF_SECONDS, MOST_BUCKET_BOUNDS};
+    use perago_metrics::{DEFAULT_LABEL_SETS, MAX_BOUNDS};
+
+    use super::*;
+
+    #[test]
+    fn the_contract_knows_what_the_recorder_holds() {
+        let ladders = LadderRules::default();
+        let last = ladders.ladder("runtime.task_attempt_duration_seconds").bounds().last().copied();
+        assert_eq!(last, Some(LAST_BOUND_OF_SECONDS));
+        assert_eq!(MOST_BUCKET_BOUNDS, MAX_BOUNDS);
+        assert_eq!(crate::settings::DEFAULT_METRIC_LABEL_SETS, DEFAULT_LABEL_SETS as u64);
     }
 }

@@ -41,7 +41,7 @@ pub struct Stops {
 /// Polls until told to drain. Returns the attempts that still run.
 ///
 /// A poll in flight is never given up: a client that goes away has still consumed the task. What it brings after
-/// the order to drain is given back.
+/// the order to drain, or when there is no room for what an attempt may leave, is given back.
 pub async fn run(
     context: Rc<Context>,
     pool: Pool,
@@ -57,7 +57,7 @@ pub async fn run(
         let leases = tokio::select! {
             biased;
             _ = stops.drain.wait_for(|now| *now) => return attempts,
-            leases = pool.reserve(if expects_work { options.slots as usize } else { 1 }) => leases,
+            leases = reserve(&context, &pool, if expects_work { options.slots as usize } else { 1 }) => leases,
         };
         let wait = if expects_work { 0 } else { jittered(options.long_poll_milliseconds) };
         let sent_at = context.clock.now();
@@ -81,7 +81,8 @@ pub async fn run(
                 attempts.retain(|attempt| !attempt.is_finished());
                 for (task, lease) in pair(tasks, leases) {
                     match lease {
-                        Some(lease) if !*stops.drain.borrow() => {
+                        // Space may have run out while the server was asked.
+                        Some(lease) if !*stops.drain.borrow() && context.disk.has_space() => {
                             let abandon = stops.abandon.clone();
                             attempts.push(spawn_local(drive::run(
                                 Rc::clone(&context),
@@ -97,6 +98,7 @@ pub async fn run(
             }
             Err(error) => {
                 drop(leases);
+                context.instruments.poll_failed();
                 report(&context, &error, failures);
                 let delay = RETRY.delay(failures, 0.5 + fastrand::f64() / 2.0);
                 failures = failures.saturating_add(1);
@@ -107,6 +109,12 @@ pub async fn run(
             }
         }
     }
+}
+
+/// Slots for tasks that may be taken: none while what they leave behind finds no room.
+async fn reserve(context: &Context, pool: &Pool, wanted: usize) -> Vec<SlotLease> {
+    context.disk.space().await;
+    pool.reserve(wanted).await
 }
 
 /// Each task with a slot; none for what a server sends beyond what was asked for.

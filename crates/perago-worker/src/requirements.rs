@@ -18,6 +18,9 @@ pub(crate) fn check(settings: &Settings, task: &TaskDescription) -> Result<(), W
         }
         return missing("workspace tasks can be checked and extracted, but this version cannot run them yet");
     }
+    if settings.worker_metrics && settings.metrics.is_none() {
+        return missing("PERAGO_WORKER_METRICS=1 needs OTEL_EXPORTER_OTLP_METRICS_ENDPOINT");
+    }
     let Some(metric_spec) = &task.metrics else { return Ok(()) };
     if settings.metrics.is_none() {
         return missing("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is required");

@@ -9,12 +9,14 @@ use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::Instant;
 
 use crate::attempt::drive::Context;
 use crate::clock::Clock;
 use crate::executor::launch::{ExecutorProgram, LaunchOptions};
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::export::{self, Export};
+use crate::exported::ExportedSeries;
 use crate::guardian::{Forked, Guardian};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
@@ -25,6 +27,7 @@ use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
 use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
+use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
 
 /// Idle executors get this long to end by themselves.
@@ -33,8 +36,11 @@ const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
 /// After the last body, results that the server does not take are tried for this long when no deadline is set.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Bounds the last export of metrics when no deadline is set.
+/// Bounds the last export of metrics, inside the deadline if one is set.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// When bodies have used the whole deadline up, their last values still get this long.
+const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 
@@ -110,13 +116,14 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
-    let arenas = Arenas::open(&options.settings, &options.state_directory)?;
-    let open = OpenAttempts::default();
+    let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
+    let (open, instruments) = (OpenAttempts::default(), Instruments::default());
     let for_lines = (open.clone(), logger.clone());
-    let pool = Pool::start(pool_options(&options, &arenas), guardian, logger.clone(), move |line| {
-        for_lines.0.on_line(&for_lines.1, line);
-    });
-    let worker = Worker { options, conductor_worker_id, logger, arenas, open, pool, signals };
+    let pool =
+        Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
+            for_lines.0.on_line(&for_lines.1, line);
+        });
+    let worker = Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -129,7 +136,7 @@ fn process_count(options: &WorkerOptions) -> u32 {
     }
 }
 
-fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
+fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instruments) -> PoolOptions {
     let processes = process_count(options);
     PoolOptions {
         program: options.program.clone(),
@@ -145,6 +152,8 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas) -> PoolOptions {
         slots_per_process: options.slots / processes,
         worker_id_prefix: options.settings.worker_id_prefix.clone(),
         arenas: arenas.clone(),
+        instruments: instruments.clone(),
+        longest_restart_delay: options.settings.restart_max_delay,
     }
 }
 
@@ -154,6 +163,7 @@ struct Worker {
     logger: Logger,
     arenas: Arenas,
     open: OpenAttempts,
+    instruments: Instruments,
     pool: Pool,
     signals: Signals,
 }
@@ -186,10 +196,23 @@ impl Worker {
             Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
             Err(error) => return Err(WorkerError::TaskDef(error)),
         }
-        let instruments =
-            self.arenas.instruments(settings, &task, resource_attribute_keys(&self.options), &self.logger)?;
-        let export = Export::start(settings, &self.options.state_directory, &self.arenas, &self.logger)?;
-        Ok(Started { task, warnings, client, instruments, export })
+        let state_directory = &self.options.state_directory;
+        let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
+        let export = self.start_export(&task, &disk)?;
+        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export })
+    }
+
+    fn start_export(&self, task: &TaskDescription, disk: &StateDisk) -> Result<Option<Export>, WorkerError> {
+        let settings = &self.options.settings;
+        let keys = resource_attribute_keys(&self.options);
+        let recording = self.arenas.recording(settings, task, self.options.slots, keys, &self.logger)?;
+        self.instruments.begin(recording);
+        let series = self.arenas.shared_store().map(|store| {
+            let (instruments, disk) = (self.instruments.clone(), disk.clone());
+            ExportedSeries::new(store, task, settings.worker_metrics, instruments, disk)
+        });
+        let directory = &self.options.state_directory;
+        Ok(Export::start(settings, directory, series, &self.arenas, &self.instruments, &self.logger)?)
     }
 
     fn client(&self) -> Result<Client, WorkerError> {
@@ -237,7 +260,8 @@ impl Worker {
             strict_lease: settings.lease_policy == LeasePolicy::Strict,
             clock: Clock::start(),
             open: self.open.clone(),
-            instruments: started.instruments,
+            instruments: self.instruments.clone(),
+            disk: started.disk,
         });
         let export = started.export;
         let housekeeping = spawn_local(keep_house(self.logger.clone()));
@@ -256,6 +280,7 @@ impl Worker {
         drain.send_replace(true);
         self.pool.stop();
         let deadline = settings.shutdown_force_kill_after;
+        let told_at = Instant::now();
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
             Some(limit) => match tokio::time::timeout(limit, self.drain(poller, &abandon)).await {
@@ -265,9 +290,8 @@ impl Worker {
         };
         housekeeping.abort();
         if let Some(export) = export {
-            export
-                .shutdown(deadline.map_or(FLUSH_WITHIN, |limit| limit.min(FLUSH_WITHIN)), &self.logger)
-                .await;
+            let left = deadline.map_or(FLUSH_WITHIN, |limit| limit.saturating_sub(told_at.elapsed()));
+            export.shutdown(left.clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN), &self.logger).await;
         }
         self.logger.event(Level::Info, "worker_stopped", "worker stopped");
         stopped
@@ -361,7 +385,8 @@ struct Started {
     task: TaskDescription,
     warnings: Vec<Finding>,
     client: Client,
-    instruments: Instruments,
+    disk: StateDisk,
+    _disk_watcher: state_disk::Watcher,
     export: Option<Export>,
 }
 

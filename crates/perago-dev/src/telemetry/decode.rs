@@ -4,7 +4,8 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, HistogramDataPoint, Metric, NumberDataPoint, number_data_point,
+    AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
+    number_data_point,
 };
 
 use super::{Labels, Sample};
@@ -74,9 +75,14 @@ fn decode_metric(metric: Metric, resource: &Labels, now: i64, decoded: &mut Deco
             decoded
                 .refuse(histogram.data_points.len(), format!("{name}: only cumulative histograms are taken"));
         }
+        Some(Data::ExponentialHistogram(histogram)) if is_cumulative(histogram.aggregation_temporality) => {
+            for point in histogram.data_points {
+                decode_exponential(&name, point, resource, now, decoded);
+            }
+        }
         Some(Data::ExponentialHistogram(histogram)) => {
-            let reason = format!("{name}: exponential histograms are not supported by the embedded receiver");
-            decoded.refuse(histogram.data_points.len(), reason);
+            decoded
+                .refuse(histogram.data_points.len(), format!("{name}: only cumulative histograms are taken"));
         }
         Some(Data::Summary(summary)) => {
             let reason = format!("{name}: summaries are not supported by the embedded receiver");
@@ -128,6 +134,44 @@ fn decode_histogram(
         let sample = decoded.add(&labels, format!("{name}_bucket"), time, value(cumulated as f64));
         sample.labels.insert("le".to_owned(), bound);
     }
+}
+
+fn decode_exponential(
+    name: &str,
+    point: ExponentialHistogramDataPoint,
+    resource: &Labels,
+    now: i64,
+    decoded: &mut Decoded,
+) {
+    let labels = point_labels(resource, point.attributes);
+    let time = milliseconds(point.time_unix_nano, now);
+    let ended = point.flags & NO_RECORDED_VALUE != 0;
+    let value = |value: f64| (!ended).then_some(value);
+    decoded.add(&labels, format!("{name}_count"), time, value(point.count as f64));
+    // The store shows buckets only of values that are not negative, which are those that have a sum.
+    let Some(sum) = point.sum else { return };
+    decoded.add(&labels, format!("{name}_sum"), time, value(sum));
+    let mut bucket = |from: f64, to: f64, count: u64| {
+        if count > 0 {
+            let sample = decoded.add(&labels, format!("{name}_bucket"), time, value(count as f64));
+            let range = format!("{}...{}", format_bound(from), format_bound(to));
+            sample.labels.insert("vmrange".to_owned(), range);
+        }
+    };
+    bucket(0.0, point.zero_threshold, point.zero_count);
+    let exponent = (-f64::from(point.scale)).exp2();
+    let positive = point.positive.unwrap_or_default();
+    for (index, count) in (positive.offset..).zip(positive.bucket_counts) {
+        bucket((f64::from(index) * exponent).exp2(), (f64::from(index + 1) * exponent).exp2(), count);
+    }
+}
+
+/// A bound of a `vmrange`: four digits and an exponent of at least two.
+fn format_bound(bound: f64) -> String {
+    let text = format!("{bound:.3e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
 }
 
 fn point_labels(resource: &Labels, attributes: Vec<KeyValue>) -> Labels {
@@ -192,6 +236,38 @@ mod tests {
     fn numbers_look_as_in_the_store() {
         let shown = [0.005, 1.0, 1_000_000.0, 1e21, 0.000_01, 2.5, f64::INFINITY, 1024.0].map(format_number);
         assert_eq!(shown, ["0.005", "1", "1000000", "1e+21", "1e-05", "2.5", "+Inf", "1024"]);
+    }
+
+    #[test]
+    fn exponential_histograms_become_ranges() {
+        use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+
+        let point = ExponentialHistogramDataPoint {
+            count: 6,
+            sum: Some(7.5),
+            scale: 1,
+            zero_count: 1,
+            zero_threshold: 0.001,
+            positive: Some(Buckets { offset: -2, bucket_counts: vec![2, 0, 3] }),
+            ..Default::default()
+        };
+        let mut decoded = Decoded::default();
+        decode_exponential("h", point, &Labels::new(), 0, &mut decoded);
+        let shown: Vec<_> = decoded
+            .samples
+            .iter()
+            .map(|sample| (sample.labels.get("vmrange").map(String::as_str), sample.value))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (None, Some(6.0)),
+                (None, Some(7.5)),
+                (Some("0.000e+00...1.000e-03"), Some(1.0)),
+                (Some("5.000e-01...7.071e-01"), Some(2.0)),
+                (Some("1.000e+00...1.414e+00"), Some(3.0)),
+            ]
+        );
     }
 
     #[test]

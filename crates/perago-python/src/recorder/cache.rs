@@ -4,6 +4,7 @@
 //! that is equal is the same object.
 
 use std::cell::{Cell, RefCell};
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use perago_metrics::{Kind, Recorder, Series};
@@ -18,13 +19,14 @@ use super::timer::Timer;
 const MOST_LABELS: usize = 6;
 const SETS: usize = 256;
 
-/// The addresses of a call's name and labels.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The addresses of a call's name and labels. Filled in place and never copied by a look-up.
 struct Identity {
     recorder: u64,
     name: usize,
-    labels: [(usize, usize); MOST_LABELS],
-    count: u8,
+    hash: usize,
+    count: usize,
+    /// The first `count` are the addresses of keys and values.
+    labels: [MaybeUninit<(usize, usize)>; MOST_LABELS],
     is_gauge: bool,
 }
 
@@ -53,24 +55,25 @@ thread_local! {
 }
 
 impl Identity {
-    /// None if the labels are not a dictionary, or too many.
     #[inline]
-    fn of(
-        recorder: &Recorder,
-        kind: Kind,
-        name: &Bound<'_, PyAny>,
-        labels: Option<&Bound<'_, PyAny>>,
-    ) -> Option<Self> {
-        let mut identity = Self {
+    fn new(recorder: &Recorder, kind: Kind, name: &Bound<'_, PyAny>) -> Self {
+        let name = name.as_ptr() as usize;
+        Self {
             recorder: recorder.number(),
-            name: name.as_ptr() as usize,
-            labels: [(0, 0); MOST_LABELS],
+            name,
+            hash: name,
             count: 0,
+            labels: [MaybeUninit::uninit(); MOST_LABELS],
             is_gauge: kind == Kind::Gauge,
-        };
-        let Some(labels) = labels else { return Some(identity) };
-        let labels = labels.cast_exact::<PyDict>().ok()?;
-        with_critical_section(labels, || identity.read(labels)).then_some(identity)
+        }
+    }
+
+    /// Adds the call's labels. False if they are not exactly a dictionary, or too many.
+    #[inline]
+    fn add(&mut self, labels: Option<&Bound<'_, PyAny>>) -> bool {
+        let Some(labels) = labels else { return true };
+        let Ok(labels) = labels.cast_exact::<PyDict>() else { return false };
+        with_critical_section(labels, || self.read(labels))
     }
 
     #[inline]
@@ -82,30 +85,34 @@ impl Identity {
         while unsafe { ffi::PyDict_Next(labels.as_ptr(), &raw mut position, &raw mut key, &raw mut value) }
             != 0
         {
-            let Some(label) = self.labels.get_mut(usize::from(self.count)) else { return false };
-            *label = (key as usize, value as usize);
+            let Some(label) = self.labels.get_mut(self.count) else { return false };
+            let (key, value) = (key as usize, value as usize);
+            label.write((key, value));
+            self.hash = (self.hash.rotate_left(19) ^ key).wrapping_add(value.rotate_left(7));
             self.count += 1;
         }
         true
     }
 
     #[inline]
+    fn labels(&self) -> &[(usize, usize)] {
+        // SAFETY: so many were written, and `count` only grows with them.
+        unsafe { std::slice::from_raw_parts(self.labels.as_ptr().cast(), self.count) }
+    }
+
+    #[inline]
     fn set(&self) -> usize {
         const SEED: usize = 0x9e37_79b9_7f4a_7c15;
-        let mut hash = self.name;
-        for (key, value) in &self.labels[..usize::from(self.count)] {
-            hash = (hash.rotate_left(19) ^ key).wrapping_add(value.rotate_left(7));
-        }
-        (hash.wrapping_mul(SEED) >> 40) % SETS
+        (self.hash.wrapping_mul(SEED) >> 40) % SETS
     }
 
     #[inline]
     fn is(&self, other: &Self) -> bool {
         self.name == other.name
+            && self.hash == other.hash
             && self.recorder == other.recorder
             && self.is_gauge == other.is_gauge
-            && self.count == other.count
-            && self.labels[..usize::from(self.count)] == other.labels[..usize::from(self.count)]
+            && self.labels() == other.labels()
     }
 }
 
@@ -118,7 +125,10 @@ pub(super) fn with_series<T>(
     labels: Option<&Bound<'_, PyAny>>,
     found: impl FnOnce(&Found) -> T,
 ) -> Option<T> {
-    let identity = Identity::of(recorder, kind, name, labels)?;
+    let mut identity = Identity::new(recorder, kind, name);
+    if !identity.add(labels) {
+        return None;
+    }
     let looked = CACHE.try_with(|cache| {
         // Taken already only if an evicted object's end records.
         let cache = cache.try_borrow().ok()?;
@@ -129,51 +139,69 @@ pub(super) fn with_series<T>(
     looked.ok().flatten()
 }
 
-/// What a look-up by content says.
-pub(super) enum Content {
-    /// The series.
-    Series(Arc<Series>),
-    /// The sample is dropped, which has been counted.
-    Dropped,
-    /// Something in the call is not a plain string.
-    NotPlain,
-}
-
-/// The series of a call with plain strings, found by content and remembered by identity.
-pub(super) fn find(
+/// Records a sample of a call with plain strings, found by content. False: something in the call is not a plain
+/// string, and nothing was done.
+///
+/// The objects are remembered, unless one of them ends with the call: it could never be met again, and would only push
+/// out others. `labels` is a copy of the caller's dictionary, and `ends` tells that the caller's ends with the call.
+pub(super) fn record(
     recorder: &Recorder,
     kind: Kind,
-    name: &Bound<'_, PyAny>,
-    text: &str,
+    name: (&Bound<'_, PyAny>, &str),
+    number: f64,
     labels: Option<&Bound<'_, PyDict>>,
-) -> Content {
-    let mut objects = vec![name.clone()];
+    ends: bool,
+) -> bool {
+    let (name, text) = name;
+    let mut objects = Vec::new();
     for (key, value) in labels.into_iter().flatten() {
         objects.extend([key, value]);
     }
     // Objects of a subclass may be shown differently next time.
-    if !objects.iter().all(Bound::is_exact_instance_of::<PyString>) {
-        return Content::NotPlain;
-    }
-    // Lone surrogates cannot be borrowed.
-    let strings = objects[1..].iter().map(|object| object.cast::<PyString>().ok()?.to_str().ok());
-    let Some(strings) = strings.collect::<Option<Vec<&str>>>() else { return Content::NotPlain };
-    let pairs: Vec<(&str, &str)> =
-        strings.as_chunks::<2>().0.iter().map(|[key, value]| (*key, *value)).collect();
-    let resolved = recorder.find(kind, text, &pairs);
-    let Some(series) = resolved.series.map(Arc::new) else { return Content::Dropped };
-    if resolved.is_clean
-        && let Some(identity) = Identity::of(recorder, kind, name, labels.map(Bound::as_any))
-        && identity.labels[..usize::from(identity.count)]
-            .iter()
-            .zip(objects[1..].as_chunks::<2>().0)
-            .all(|(address, [key, value])| *address == (key.as_ptr() as usize, value.as_ptr() as usize))
+    if !name.is_exact_instance_of::<PyString>()
+        || !objects.iter().all(Bound::is_exact_instance_of::<PyString>)
     {
+        return false;
+    }
+    let mut pairs: Vec<(&str, &str)> = Vec::with_capacity(objects.len() / 2);
+    for [key, value] in objects.as_chunks::<2>().0 {
+        match (borrowed(key), borrowed(value)) {
+            (Some(key), Some(value)) => pairs.push((key, value)),
+            // Lone surrogates cannot be borrowed.
+            _ => return false,
+        }
+    }
+    // Held by the caller's dictionary, by its copy, and here.
+    let is_temporary =
+        references(name) <= 1 || (ends && objects.iter().any(|object| references(object) <= 3));
+    if is_temporary {
+        if kind == Kind::Gauge {
+            recorder.gauge(text, number, &pairs);
+        } else {
+            recorder.histogram(text, number, &pairs);
+        }
+        return true;
+    }
+    let resolved = recorder.find(kind, text, &pairs);
+    let Some(series) = resolved.series else { return true };
+    recorder.record(&series, number);
+    let mut identity = Identity::new(recorder, kind, name);
+    if resolved.is_clean && identity.add(labels.map(Bound::as_any)) {
+        objects.push(name.clone());
         let objects = objects.into_iter().map(Bound::unbind).collect();
-        let found = Found { series: Arc::clone(&series), timer: Cell::new(None) };
+        let found = Found { series: Arc::new(series), timer: Cell::new(None) };
         remember(Entry { identity, found, _objects: objects });
     }
-    Content::Series(series)
+    true
+}
+
+fn borrowed<'a>(text: &'a Bound<'_, PyAny>) -> Option<&'a str> {
+    text.cast::<PyString>().ok()?.to_str().ok()
+}
+
+fn references(object: &Bound<'_, PyAny>) -> ffi::Py_ssize_t {
+    // SAFETY: the object is alive. The number is only a hint.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
 }
 
 fn remember(entry: Entry) {

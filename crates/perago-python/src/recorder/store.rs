@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use perago_metrics::{Reason, StoreOptions, Value};
+use perago_metrics::{REASONS, Reason, StoreOptions, Value};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -47,11 +47,19 @@ impl ArenaStore {
             fields.set_item("name", point.key.name())?;
             fields.set_item("labels", labels)?;
             match point.value {
-                Value::Gauge(value) => fields.set_item("value", value)?,
+                Value::Gauge(value) | Value::Counter(value) => fields.set_item("value", value)?,
                 Value::Histogram { bounds, counts, sum } => {
                     fields.set_item("count", counts.iter().sum::<u64>())?;
                     fields.set_item("sum", sum)?;
                     fields.set_item("bounds", &*bounds)?;
+                    fields.set_item("counts", counts)?;
+                }
+                Value::Exponential { zero_threshold, zero_count, offset, counts, sum } => {
+                    fields.set_item("count", zero_count + counts.iter().sum::<u64>())?;
+                    fields.set_item("sum", sum)?;
+                    fields.set_item("zero_threshold", zero_threshold)?;
+                    fields.set_item("zero_count", zero_count)?;
+                    fields.set_item("offset", offset)?;
                     fields.set_item("counts", counts)?;
                 }
             }
@@ -63,10 +71,15 @@ impl ArenaStore {
     /// How many samples or labels were dropped or changed, by reason.
     fn dropped<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let snapshot = self.store.lock().unwrap_or_else(PoisonError::into_inner).snapshot();
-        let dropped = PyDict::new(py);
-        for (reason, count) in Reason::ALL.into_iter().zip(snapshot.dropped).filter(|(_, count)| *count > 0) {
-            dropped.set_item(reason.code(), count)?;
-        }
-        Ok(dropped)
+        dropped_by_reason(py, snapshot.dropped)
     }
+}
+
+/// The counts that are not zero, by the reasons' codes.
+pub(super) fn dropped_by_reason(py: Python<'_>, counts: [u64; REASONS]) -> PyResult<Bound<'_, PyDict>> {
+    let dropped = PyDict::new(py);
+    for (reason, count) in Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+        dropped.set_item(reason.code(), count)?;
+    }
+    Ok(dropped)
 }

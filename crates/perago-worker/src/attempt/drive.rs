@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
+use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
 use super::machine::{
     BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack, UpdateAnswer,
@@ -24,6 +25,8 @@ use crate::executor::pool::{BodyEnd, SlotLease};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::open_attempts::OpenAttempts;
+use crate::state_disk::StateDisk;
+use crate::worker_instruments::AttemptOutcome;
 
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
@@ -45,8 +48,10 @@ pub struct Context {
     pub clock: Clock,
     /// The attempts that run, for log lines.
     pub open: OpenAttempts,
-    /// The worker's own metrics.
+    /// What the supervisor measures.
     pub instruments: Instruments,
+    /// Whether there is room for what an attempt may leave.
+    pub disk: StateDisk,
 }
 
 /// Runs one polled task to its end. `abandon` turns true when the worker must stop now.
@@ -58,7 +63,7 @@ pub async fn run(
     abandon: watch::Receiver<bool>,
 ) {
     let number = context.open.begin(&task, slot.slot());
-    context.instruments.slot_taken();
+    let slot = BusySlot::take(slot, &context.instruments);
     let mut attempt = Attempt::new(context, Rc::new(task), number, slot, poll_sent_at);
     attempt.log(Level::Info, "task_received", "task received", |record| record);
     attempt.drive(abandon).await;
@@ -70,12 +75,13 @@ struct Attempt {
     context: Rc<Context>,
     task: Rc<Task>,
     number: u64,
-    slot: Option<Rc<SlotLease>>,
+    slot: Option<Rc<BusySlot>>,
     machine: Machine,
     finished: Option<Rc<Finished>>,
     answers: mpsc::UnboundedSender<Event>,
     events: mpsc::UnboundedReceiver<Event>,
     started_at: Moment,
+    is_measured: bool,
     abandoned: bool,
     lapsed: bool,
     /// The body was told to stop: it must not begin again on another executor.
@@ -89,7 +95,7 @@ enum Body {
 }
 
 impl Attempt {
-    fn new(context: Rc<Context>, task: Rc<Task>, number: u64, slot: SlotLease, poll_sent_at: Moment) -> Self {
+    fn new(context: Rc<Context>, task: Rc<Task>, number: u64, slot: BusySlot, poll_sent_at: Moment) -> Self {
         let timeout = Duration::from_secs(u64::try_from(task.response_timeout_seconds).unwrap_or(0));
         let now = context.clock.now();
         let machine = Machine::new(Lease::new(poll_sent_at, timeout), now, fastrand::f64());
@@ -104,6 +110,7 @@ impl Attempt {
             answers,
             events,
             started_at: now,
+            is_measured: false,
             abandoned: false,
             lapsed: false,
             is_stopped: Rc::default(),
@@ -151,7 +158,7 @@ impl Attempt {
             let Some(slot) = slot else { return Body::NotStarted };
             let assignment = Assignment {
                 attempt: number,
-                slot: slot.slot(),
+                slot: slot.lease().slot(),
                 workflow_id: task.workflow_instance_id.clone(),
                 task_id: task.task_id.clone(),
                 reference_name: task.reference_task_name.clone(),
@@ -159,7 +166,9 @@ impl Attempt {
                 params,
             };
             loop {
-                let Ok(ended) = slot.assign(assignment.clone()).await else { return Body::NotStarted };
+                let Ok(ended) = slot.lease().assign(assignment.clone()).await else {
+                    return Body::NotStarted;
+                };
                 let started = Record::new(Level::Info, "task_started", "task handed to an executor");
                 context.logger.write(context.open.label(number, started));
                 match ended.await {
@@ -175,14 +184,22 @@ impl Attempt {
     fn on_body(&mut self, body: Body) -> Event {
         let Body::Ended(end) = body else { return Event::Abandon };
         let end = if self.lapsed { lapsed_end(end) } else { end };
+        let seconds = self.measure();
         let context = &self.context;
-        let seconds = (context.clock.now().saturating_sub(self.started_at)).as_secs_f64();
-        context.instruments.attempt_ended(seconds);
+        context.instruments.result_waits(self.number);
         let mut finished = Finished::of_body(&self.task, &context.worker_id, end, context.reason_limit);
         finished.set_logs(context.open.take_task_log(self.number));
         self.log_finished(&finished, seconds);
         self.finished = Some(Rc::new(finished));
         Event::BodyEnded
+    }
+
+    /// Records how long the attempt took until now.
+    fn measure(&mut self) -> f64 {
+        self.is_measured = true;
+        let seconds = self.context.clock.now().saturating_sub(self.started_at).as_secs_f64();
+        self.context.instruments.attempt_ended(seconds);
+        seconds
     }
 
     fn log_finished(&self, finished: &Finished, seconds: f64) {
@@ -230,12 +247,18 @@ impl Attempt {
             Effect::SendUpdate => self.send_update(),
             Effect::StopBody(reason) => self.stop_body(reason).await,
             Effect::FreeSlot => {
-                if self.slot.take().is_some() {
-                    self.context.instruments.slot_freed();
-                }
+                self.slot = None;
+                self.context.instruments.result_settled(self.number);
             }
             Effect::Release => self.release().await,
-            Effect::Close(closing) => self.log_closing(closing),
+            Effect::Close(closing) => {
+                // An attempt that was given up has no end of a body.
+                if !self.is_measured {
+                    self.measure();
+                }
+                self.context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
+                self.log_closing(closing);
+            }
         }
     }
 
@@ -276,7 +299,7 @@ impl Attempt {
     async fn kill_body(&self) {
         self.is_stopped.set(true);
         if let Some(slot) = &self.slot {
-            slot.stop_body().await;
+            slot.lease().stop_body().await;
         }
     }
 
@@ -333,6 +356,20 @@ impl Attempt {
     fn log(&self, level: Level, event: &'static str, message: &str, more: impl FnOnce(Record) -> Record) {
         let record = self.context.open.label(self.number, Record::new(level, event, message));
         self.context.logger.write(more(record));
+    }
+}
+
+/// What the attempt's end is for the metrics of the worker.
+fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
+    match closing {
+        Closing::Lost(_) => AttemptOutcome::Lost,
+        Closing::Superseded => AttemptOutcome::Superseded,
+        Closing::Undeliverable => AttemptOutcome::Undelivered,
+        Closing::Released => AttemptOutcome::Released,
+        Closing::Delivered => match finished.and_then(|finished| finished.failure_code.clone()) {
+            None => AttemptOutcome::Completed,
+            Some(code) => AttemptOutcome::Failed(code),
+        },
     }
 }
 

@@ -37,7 +37,7 @@ impl Finished {
             }
             BodyEnd::Died(death) => Self::failed(task, worker_id, death_failure(&death), reason_limit),
             BodyEnd::NotRead => {
-                let death = Death { status: None, last_lines: String::new() };
+                let death = Death { status: None, last_lines: String::new(), is_stillborn: false };
                 Self::failed(task, worker_id, death_failure(&death), reason_limit)
             }
             BodyEnd::Refused(failure) => Self::failed(task, worker_id, failure, reason_limit),
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_death_names_the_signal_and_the_last_lines() {
-        let death = Death { status: Some(ExitStatus::Signal(11)), last_lines: "boom".into() };
+        let status = Some(ExitStatus::Signal(11));
+        let death = Death { status, last_lines: "boom".into(), is_stillborn: false };
         let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), 500);
         assert_eq!(finished.result.status, ResultStatus::Failed);
         let reason = finished.result.reason_for_incompletion.unwrap();

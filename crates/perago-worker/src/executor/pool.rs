@@ -17,6 +17,7 @@ use super::message::{Assignment, Ended, Failure, ToExecutor};
 use super::output::LastLines;
 use super::process;
 use crate::guardian::{ExitStatus, Guardian, GuardianError, GuardianEvent};
+use crate::instruments::Instruments;
 use crate::logs::Logger;
 use crate::metrics::Arenas;
 
@@ -38,6 +39,10 @@ pub struct PoolOptions {
     pub worker_id_prefix: String,
     /// The arenas that executors record into.
     pub arenas: Arenas,
+    /// Told of every executor that is replaced.
+    pub instruments: Instruments,
+    /// A process that dies again and again is replaced after ever longer delays, up to this one.
+    pub longest_restart_delay: Duration,
 }
 
 impl PoolOptions {
@@ -54,6 +59,8 @@ pub struct Death {
     pub status: Option<ExitStatus>,
     /// The last lines of its standard error.
     pub last_lines: String,
+    /// Whether it never ran.
+    pub is_stillborn: bool,
 }
 
 /// How a body ended, as seen by the supervisor.
@@ -107,7 +114,6 @@ pub(super) struct Inner {
     pub(super) changed: Notify,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stopping: Cell<bool>,
-    pub(super) restarts: Cell<u64>,
     on_body_line: OnBodyLine,
 }
 
@@ -129,6 +135,8 @@ pub(super) struct Executor {
     pub(super) live: RefCell<Option<Live>>,
     /// Slots that nobody has reserved.
     pub(super) free: RefCell<BTreeSet<u32>>,
+    /// The live process was killed by us to stop its body.
+    pub(super) is_body_stopped: Cell<bool>,
 }
 
 /// A body that a process was given.
@@ -167,6 +175,7 @@ impl Pool {
                     index,
                     live: RefCell::new(None),
                     free: RefCell::new((first..first + options.slots_per_process).collect()),
+                    is_body_stopped: Cell::new(false),
                 }
             })
             .collect();
@@ -180,7 +189,6 @@ impl Pool {
             changed: Notify::new(),
             readiness: watch::channel(Readiness::Pending).0,
             stopping: Cell::new(false),
-            restarts: Cell::new(0),
             on_body_line: Box::new(on_body_line),
         }));
         for index in 0..pool.0.executors.len() {
@@ -242,11 +250,6 @@ impl Pool {
             }
         }
         leases
-    }
-
-    /// Executors that replaced a dead one so far.
-    pub fn restarts(&self) -> u64 {
-        self.0.restarts.get()
     }
 
     /// Lets idle executors exit; those with a body exit after it. No executor is replaced from now on.
@@ -357,6 +360,7 @@ impl SlotLease {
         }
         let token = self.executor().live.borrow().as_ref().map(|live| live.token);
         if let Some(token) = token {
+            self.executor().is_body_stopped.set(true);
             let _ = self.pool.guardian.kill(token, Signal::SIGKILL).await;
         }
     }

@@ -15,8 +15,9 @@ use super::message::{FromExecutor, LogLine, ToExecutor};
 use super::output::{LastLines, follow};
 use super::pool::{BodyEnd, Death, Inner, Live, Readiness};
 use super::restart;
-use crate::guardian::{GuardianEvent, SpawnRequest};
+use crate::guardian::{ExitStatus, GuardianEvent, SpawnRequest};
 use crate::logs::{Level, Record};
+use crate::worker_instruments::RestartCause;
 
 /// A dead process's last frames are read for this long; only a child that it left can hold the channel open.
 const LAST_FRAMES_WITHIN: Duration = Duration::from_millis(200);
@@ -37,16 +38,17 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         if started.elapsed() > restart::PROVEN_AFTER {
             consecutive = 0;
         }
-        let delay = restart::delay(consecutive);
+        let delay = restart::delay(consecutive, pool.options.longest_restart_delay);
         consecutive = consecutive.saturating_add(1);
+        let is_body_stopped = pool.executors[index].is_body_stopped.take();
+        pool.options.instruments.executor_restarted(restart_cause(is_body_stopped, &death));
         let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
         pool.logger.write(
             Record::new(Level::Error, "executor_exited", format!("executor {how}; restarting"))
                 .with("slot", index as u64 + 1)
-                .with("restart_delay_seconds", delay.as_secs())
+                .with("restart_delay_seconds", delay.as_secs_f64())
                 .with("stderr", death.last_lines),
         );
-        pool.restarts.set(pool.restarts.get() + 1);
         let stopped = async {
             while !pool.stopping.get() {
                 pool.changed.notified().await;
@@ -56,6 +58,16 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
             () = tokio::time::sleep(delay) => {}
             () = stopped => {}
         }
+    }
+}
+
+fn restart_cause(is_body_stopped: bool, death: &Death) -> RestartCause {
+    match death.status {
+        _ if death.is_stillborn => RestartCause::NotStarted,
+        _ if is_body_stopped => RestartCause::BodyStopped,
+        Some(ExitStatus::Signal(_)) => RestartCause::Killed,
+        Some(ExitStatus::Code(_)) => RestartCause::Exited,
+        None => RestartCause::ChannelLost,
     }
 }
 
@@ -71,7 +83,7 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
         Err(error) => {
             let reason = error.to_string();
             announce(pool, Readiness::Refused(reason.clone()));
-            Death { status: None, last_lines: reason }
+            Death { status: None, last_lines: reason, is_stillborn: true }
         }
     };
     pool.by_token.borrow_mut().remove(&token);
@@ -189,7 +201,7 @@ async fn serve(
                 Some(GuardianEvent::Exited { status, .. }) => break (!killed).then_some(status),
                 Some(GuardianEvent::Refused { reason, .. }) => {
                     announce(pool, Readiness::Refused(reason.clone()));
-                    return Death { status: None, last_lines: reason };
+                    return Death { status: None, last_lines: reason, is_stillborn: true };
                 }
                 Some(GuardianEvent::Spawned { .. }) => {}
                 None => break None,
@@ -201,7 +213,7 @@ async fn serve(
     }
     // The pipes are read by tasks of their own: let them see what the dead process left.
     tokio::task::yield_now().await;
-    Death { status, last_lines: last_lines.text() }
+    Death { status, last_lines: last_lines.text(), is_stillborn: false }
 }
 
 async fn write_all(

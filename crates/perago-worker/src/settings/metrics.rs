@@ -3,18 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use perago_conductor::Secret;
+use perago_conductor::{ProxyOptions, Secret};
 use perago_contract::Finding;
 
 use super::environment::Environment;
 use super::error::SettingsError;
-use super::{identity, quantities};
+use super::{conductor, identity, quantities};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+const WORKER_METRICS: &str = "PERAGO_WORKER_METRICS";
 const GENERAL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const RESOURCE_ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL";
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+const LABEL_SETS: &str = "PERAGO_METRIC_LABEL_SETS";
+/// Default of `PERAGO_METRIC_LABEL_SETS`.
+pub const DEFAULT_METRIC_LABEL_SETS: u64 = 1_000;
+/// A slot's file grows with it: ten times the default takes about 80 MB.
+const MOST_LABEL_SETS: usize = 20_000;
 const AGGREGATION: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
 
 /// Compression of what is pushed.
@@ -46,11 +52,11 @@ pub struct MetricsSettings {
     pub instance_id: Option<String>,
     /// Compression; `None` when no variable names one.
     pub compression: Option<Compression>,
-    /// Limit of one request.
+    /// Limit of one request with its repetitions.
     pub timeout: Option<Duration>,
     /// Time between two exports.
     pub export_interval: Option<Duration>,
-    /// Limit of one export with its retries.
+    /// Limit of one export with all its requests.
     pub export_timeout: Option<Duration>,
     /// Extra request headers.
     pub headers: Vec<(String, Secret)>,
@@ -58,8 +64,14 @@ pub struct MetricsSettings {
     pub service_name: Option<String>,
     /// Extra resource attributes.
     pub resource_attributes: Vec<(String, String)>,
-    /// PEM file with an additional certificate authority.
+    /// PEM file with the certificate authorities that are trusted instead of the system's.
     pub certificate: Option<PathBuf>,
+    /// PEM files with authorities that are trusted beside the system's.
+    pub extra_ca_files: Vec<PathBuf>,
+    /// Proxies of the environment.
+    pub proxies: ProxyOptions,
+    /// Label sets of the task that have series of their own.
+    pub label_sets: usize,
     /// Form of histograms.
     pub histogram_aggregation: HistogramAggregation,
     /// `OTEL_SDK_DISABLED`: nothing is exported although an endpoint is set.
@@ -74,6 +86,11 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
     let Some(endpoint) = environment.filled(ENDPOINT) else {
         return Ok(None);
     };
+    if let Err(error) = perago_otlp::check_endpoint(endpoint) {
+        // The endpoint itself may hold a password.
+        let refused = SettingsError::value(ENDPOINT, "must be the http:// or https:// URL of a receiver");
+        return Err(refused.with_hint(error.hint().unwrap_or_default()));
+    }
     refuse_unsupported(environment)?;
     Ok(Some(MetricsSettings {
         endpoint: Secret::new(endpoint),
@@ -89,6 +106,9 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
             None => Vec::new(),
         },
         certificate: first(environment, CERTIFICATES).map(|(_, value)| PathBuf::from(value)),
+        extra_ca_files: conductor::extra_ca_files(environment),
+        proxies: conductor::proxies(environment),
+        label_sets: label_sets(environment)?,
         histogram_aggregation: aggregation(environment)?,
         is_disabled: environment
             .filled("OTEL_SDK_DISABLED")
@@ -96,7 +116,19 @@ pub fn parse(environment: &Environment) -> Result<Option<MetricsSettings>, Setti
     }))
 }
 
-/// What is set and has no effect: whoever set it would wait in vain.
+/// `PERAGO_WORKER_METRICS`: whether metrics of the worker itself are exported.
+///
+/// # Errors
+/// When it is neither 1 nor 0, nor one of their synonyms.
+pub fn worker_metrics(environment: &Environment) -> Result<bool, SettingsError> {
+    match environment.filled(WORKER_METRICS).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("0" | "false" | "no" | "off") => Ok(false),
+        Some("1" | "true" | "yes" | "on") => Ok(true),
+        Some(_) => Err(SettingsError::value(WORKER_METRICS, "must be 1 or 0")),
+    }
+}
+
+/// What is set and has no effect, or another effect than whoever set it may expect.
 pub fn warnings(environment: &Environment) -> Vec<Finding> {
     let mut found = Vec::new();
     // The endpoint of all signals is a base for other exporters; metrics have their own full URL.
@@ -106,11 +138,28 @@ pub fn warnings(environment: &Environment) -> Vec<Finding> {
             finding.with_hint(format!("set {ENDPOINT} to the full URL of the receiver to export metrics")),
         );
     }
-    if matches!(aggregation(environment), Ok(HistogramAggregation::ExponentialBucket)) {
-        let message = format!("{AGGREGATION}: this version exports histograms with explicit buckets only");
-        found.push(Finding::warning("PERAGO-CONFIG-UNUSED", message));
+    if environment.filled(ENDPOINT).is_none() {
+        if matches!(worker_metrics(environment), Ok(true)) {
+            let finding =
+                Finding::warning("PERAGO-CONFIG-UNUSED", format!("{WORKER_METRICS} needs {ENDPOINT}"));
+            found.push(finding.with_hint("perago start refuses to start without it"));
+        }
+        return found;
+    }
+    let attributes = environment.filled(RESOURCE_ATTRIBUTES).map(|value| pairs(RESOURCE_ATTRIBUTES, value));
+    for (key, value) in attributes.and_then(Result::ok).unwrap_or_default() {
+        if perago_otlp::changes_with_every_start(&key, &value) {
+            found.push(passing_attribute(&key));
+        }
     }
     found
+}
+
+fn passing_attribute(key: &str) -> Finding {
+    let what = if key == "service.instance.id" { "looks random" } else { "changes with every start or pod" };
+    let message = format!("{RESOURCE_ATTRIBUTES}: {key} {what}; each new value makes every series anew");
+    Finding::warning("PERAGO-CONFIG-ATTRIBUTE", message)
+        .with_hint(format!("leave {key} out; service.instance.id is derived from what stays the same"))
 }
 
 // The variable of the metrics signal comes first, the one of all signals second.
@@ -163,6 +212,17 @@ fn aggregation(environment: &Environment) -> Result<HistogramAggregation, Settin
             "must be explicit_bucket_histogram or base2_exponential_bucket_histogram",
         )),
     }
+}
+
+fn label_sets(environment: &Environment) -> Result<usize, SettingsError> {
+    let number = match environment.filled(LABEL_SETS) {
+        None => DEFAULT_METRIC_LABEL_SETS,
+        Some(value) => quantities::positive_integer(LABEL_SETS, value)?,
+    };
+    usize::try_from(number)
+        .ok()
+        .filter(|number| *number <= MOST_LABEL_SETS)
+        .ok_or_else(|| SettingsError::value(LABEL_SETS, &format!("must be at most {MOST_LABEL_SETS}")))
 }
 
 fn milliseconds(variable: Option<(&str, &str)>) -> Result<Option<Duration>, SettingsError> {

@@ -29,7 +29,7 @@ pub use conductor::ConductorSettings;
 pub use environment::{Environment, process_environment};
 pub use error::SettingsError;
 pub use lakefs::LakeFsSettings;
-pub use metrics::{Compression, HistogramAggregation, MetricsSettings};
+pub use metrics::{Compression, DEFAULT_METRIC_LABEL_SETS, HistogramAggregation, MetricsSettings};
 pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
 pub use overrides::{WorkerOverride, WorkerOverrides};
 
@@ -51,6 +51,9 @@ pub const DEFAULT_POLL_TIMEOUT: Duration = Duration::from_secs(1);
 pub const MAXIMUM_POLL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `PERAGO_EXECUTOR_READY_TIMEOUT`: heavy libraries take minutes to import from cold network disks.
 pub const DEFAULT_EXECUTOR_READY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Default of `PERAGO_RESTART_MAX_DELAY`.
+pub const DEFAULT_RESTART_MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// All settings of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Settings {
     pub lease_policy: LeasePolicy,
     /// Limit for an executor to import the module.
     pub executor_ready_timeout: Duration,
+    /// Longest wait before a dead executor is replaced.
+    pub restart_max_delay: Duration,
     /// Age at which abandoned workspaces are removed.
     pub workspace_gc_ttl: Duration,
     /// Time between two searches for abandoned workspaces.
@@ -95,6 +100,8 @@ pub struct Settings {
     pub lakefs: Option<LakeFsSettings>,
     /// The metrics export.
     pub metrics: Option<MetricsSettings>,
+    /// Whether metrics of the worker itself are exported too.
+    pub worker_metrics: bool,
     /// Per-task variables of the Conductor SDK.
     pub overrides: WorkerOverrides,
     /// What is odd but no error.
@@ -171,6 +178,7 @@ impl Settings {
                 DEFAULT_EXECUTOR_READY_TIMEOUT,
                 &mut errors,
             ),
+            restart_max_delay: reader.restart_max_delay(&mut errors),
             workspace_gc_ttl: reader.duration(
                 "PERAGO_WORKSPACE_GC_TTL",
                 DEFAULT_WORKSPACE_GC_TTL,
@@ -187,6 +195,7 @@ impl Settings {
             conductor: errors.keep(conductor::parse(environment), None),
             lakefs: errors.keep(lakefs::parse(environment), None),
             metrics: errors.keep(metrics::parse(environment), None),
+            worker_metrics: errors.keep(metrics::worker_metrics(environment), false),
             overrides: WorkerOverrides::new(environment),
             warnings: warnings(environment),
             workspace_root,
@@ -267,6 +276,12 @@ impl Reader<'_> {
             Err(SettingsError::value(NAME, "must not be longer than 5s, the limit of the Conductor server"))
         });
         errors.keep(read, DEFAULT_POLL_TIMEOUT)
+    }
+
+    fn restart_max_delay(&self, errors: &mut Errors) -> Duration {
+        const NAME: &str = "PERAGO_RESTART_MAX_DELAY";
+        let read = self.environment.get(NAME).map(|text| quantities::short_duration(NAME, text));
+        errors.keep(read.unwrap_or(Ok(DEFAULT_RESTART_MAX_DELAY)), DEFAULT_RESTART_MAX_DELAY)
     }
 
     fn log_file_max_size(&self, errors: &mut Errors) -> u64 {

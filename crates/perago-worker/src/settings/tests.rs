@@ -38,6 +38,7 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(settings.lease_policy, LeasePolicy::Lapse);
     assert_eq!(settings.log_target, LogTarget::File);
     assert_eq!(settings.poll_timeout, Duration::from_secs(1));
+    assert_eq!(settings.restart_max_delay, Duration::from_secs(30));
     assert_eq!(settings.workspace_gc_ttl, Duration::from_secs(86_400));
     assert_eq!(settings.workspace_gc_interval, Duration::from_secs(3_600));
     assert_eq!(settings.shutdown_force_kill_after, None);
@@ -66,6 +67,7 @@ fn each_rule_names_its_variable() {
         ("PERAGO_POLL_TIMEOUT", "6s", "longer than 5s"),
         ("PERAGO_POLL_TIMEOUT", "0ms", "positive duration"),
         ("PERAGO_EXECUTOR_READY_TIMEOUT", "soon", "positive duration"),
+        ("PERAGO_RESTART_MAX_DELAY", "0s", "positive duration"),
         ("PERAGO_WORKSPACE_GC_TTL", "", "positive duration"),
         ("PERAGO_WORKSPACE_GC_INTERVAL", "1.5h", "positive duration"),
         ("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "30", "positive duration"),
@@ -77,12 +79,17 @@ fn each_rule_names_its_variable() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", "greater than zero"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "-1", "positive integer"),
         ("OTEL_METRIC_EXPORT_TIMEOUT", "x", "positive integer"),
+        ("PERAGO_METRIC_LABEL_SETS", "0", "greater than zero"),
+        ("PERAGO_METRIC_LABEL_SETS", "20001", "at most 20000"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "token", "key=value"),
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b%0d%0ac: d", "no HTTP header"),
         ("OTEL_RESOURCE_ATTRIBUTES", "env", "key=value"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc", "is not supported"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "is not supported"),
         ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "ladder", "explicit_bucket_histogram"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "lowmemory", "is not supported"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json", "is not supported"),
+        ("PERAGO_WORKER_METRICS", "maybe", "must be 1 or 0"),
         ("PERAGO_INSTANCE_ID", "a b", "letters, digits"),
     ] {
         let error = error_of(&[METRICS, (name, value)]);
@@ -101,11 +108,101 @@ fn the_endpoint_of_all_signals_is_left_to_others_with_a_word() {
 }
 
 #[test]
-fn a_form_of_histograms_that_is_not_exported_is_warned_about() {
-    let variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
-    let settings = load(&[(variable, "base2_exponential_bucket_histogram")]).unwrap();
-    assert!(settings.warnings[0].message.contains("explicit buckets only"));
-    assert!(load(&[(variable, "explicit_bucket_histogram")]).unwrap().warnings.is_empty());
+fn the_form_of_histograms_and_the_cap_on_label_sets_are_settings() {
+    let metrics = load(&[METRICS]).unwrap().metrics.unwrap();
+    assert_eq!(
+        (metrics.histogram_aggregation, metrics.label_sets),
+        (HistogramAggregation::ExplicitBucket, 1_000)
+    );
+    let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+    let settings = load(&[
+        METRICS,
+        (aggregation, "base2_exponential_bucket_histogram"),
+        ("PERAGO_METRIC_LABEL_SETS", "20000"),
+    ])
+    .unwrap();
+    assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    let metrics = settings.metrics.unwrap();
+    assert_eq!(
+        (metrics.histogram_aggregation, metrics.label_sets),
+        (HistogramAggregation::ExponentialBucket, 20_000)
+    );
+}
+
+#[test]
+fn an_endpoint_that_is_none_is_refused_and_never_repeated() {
+    for endpoint in
+        ["hunter2:8428", "ftp://u:hunter2@host/", "http://", "/hunter2", "http://u:hunter2@host:x/"]
+    {
+        let error = error_of(&[(METRICS.0, endpoint)]);
+        assert!(error.contains(METRICS.0) && error.contains("http://"), "{endpoint}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let settings = load(&[(METRICS.0, "https://u:hunter2@host/v1/metrics?key=hunter2")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn the_general_variables_fall_back_for_all_but_the_endpoint() {
+    let general = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other:4318"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"),
+    ];
+    assert!(load(&general).unwrap().metrics.is_none());
+    let metrics = load(&[&general[..], &[METRICS]].concat()).unwrap().metrics.unwrap();
+    assert_eq!(metrics.endpoint.expose(), METRICS.1);
+    assert_eq!(metrics.timeout, Some(Duration::from_secs(1)));
+    assert_eq!(metrics.compression, Some(Compression::Gzip));
+    assert_eq!((metrics.headers[0].0.as_str(), metrics.headers[0].1.expose()), ("a", "1"));
+    assert_eq!(metrics.certificate, Some(PathBuf::from("/ca.pem")));
+}
+
+#[test]
+fn proxies_and_further_authorities_are_those_of_all_servers() {
+    let settings = load(&[
+        METRICS,
+        ("HTTP_PROXY", "http://proxy:3128"),
+        ("NO_PROXY", "metrics"),
+        ("SSL_CERT_FILE", "/own.pem"),
+    ])
+    .unwrap();
+    let metrics = settings.metrics.unwrap();
+    assert_eq!(metrics.proxies.http.as_deref(), Some("http://proxy:3128"));
+    assert_eq!(metrics.proxies.no_proxy.as_deref(), Some("metrics"));
+    assert_eq!(metrics.extra_ca_files, [PathBuf::from("/own.pem")]);
+}
+
+#[test]
+fn attributes_that_change_with_every_start_are_warned_about_by_name() {
+    let attributes = "deployment.environment.name=prod,k8s.pod.name=audio-7d9f-x2,process.pid=17,\
+                      service.instance.id=627cc493-f310-47de-96bd-71410b7dec09";
+    let settings = load(&[METRICS, ("OTEL_RESOURCE_ATTRIBUTES", attributes)]).unwrap();
+    let messages: Vec<&str> = settings.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    for (message, key) in messages.iter().zip(["k8s.pod.name", "process.pid", "service.instance.id"]) {
+        assert!(message.contains(key), "{message}");
+    }
+    let stable = load(&[METRICS, ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=audio-1")]).unwrap();
+    assert!(stable.warnings.is_empty(), "{:?}", stable.warnings);
+}
+
+#[test]
+fn metrics_of_the_worker_are_a_switch_that_needs_the_endpoint() {
+    for (value, expected) in
+        [("1", true), ("true", true), (" ON ", true), ("0", false), ("", false), ("No", false)]
+    {
+        assert_eq!(
+            load(&[METRICS, ("PERAGO_WORKER_METRICS", value)]).unwrap().worker_metrics,
+            expected,
+            "{value}"
+        );
+    }
+    let alone = load(&[("PERAGO_WORKER_METRICS", "1")]).unwrap();
+    assert!(alone.warnings[0].message.contains("needs OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"));
+    assert!(load(&[("PERAGO_WORKER_METRICS", "0")]).unwrap().warnings.is_empty());
 }
 
 #[test]
