@@ -132,7 +132,7 @@ class Campaign:
     def _started(self) -> Worker:
         return Worker(
             self._root, self._conductor.url, self.task, "-j", str(self._slots),
-            module="recording", **self._variables,
+            module="under_attack", **self._variables,
         )  # fmt: skip
 
     @contextmanager

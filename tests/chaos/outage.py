@@ -84,7 +84,7 @@ def worker_on(
 ) -> Worker:
     """Return a worker of the recording task, which pushes to `store`."""
     return Worker(
-        root, conductor.url, task, *arguments, module="recording",
+        root, conductor.url, task, *arguments, module="under_attack",
         **{
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": store.endpoint,
             "PERAGO_INSTANCE_ID": task,

@@ -30,7 +30,7 @@ def test_a_body_records_without_system_calls(conductor: Conductor, store: WholeS
         "PERAGO_INSTANCE_ID": task,
         "PYTHONPATH": str(MODULES),
     }
-    with Worker(tmp_path, conductor.url, task, module="recording", **variables) as worker:
+    with Worker(tmp_path, conductor.url, task, module="under_attack", **variables) as worker:
         for slip, status in ((False, 0), (True, -signal.SIGSYS)):
             params = {"action": "sealed", "folder": str(tmp_path), "rounds": ROUNDS, "slip": slip}
             ended = conductor.wait_task(conductor.start(task, params))

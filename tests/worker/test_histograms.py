@@ -46,9 +46,8 @@ def start_worker(conductor: Conductor, store: MetricStore, tmp_path: Path, task_
             "OTEL_METRIC_EXPORT_INTERVAL": "300",
             "PERAGO_INSTANCE_ID": f"suite-{task_name}-{os.getpid()}",
         }
-        return Worker(
-            tmp_path, conductor.url, task_name, "-j", str(slots), module="measured", **settings, **variables
-        )
+        settings.update(variables)
+        return Worker(tmp_path, conductor.url, task_name, "-j", str(slots), module="measured", **settings)
 
     return start
 
@@ -195,6 +194,15 @@ def test_fifty_thousand_label_sets(
     # In kibibytes; 50,000 label sets that are kept take more than that many times over.
     assert executor_grew < 10_000, (first, second)
     assert supervisor_grew < 10_000, supervisor_grew
+
+
+def test_what_the_last_push_finds_is_logged(start_worker: StartWorker, record: Callable[..., Any]) -> None:
+    with start_worker(OTEL_METRIC_EXPORT_INTERVAL="600000", PERAGO_METRIC_LABEL_SETS="10") as worker:
+        record(label_sets=20)
+        assert worker.stop() == 0
+    (warning,) = worker.records("metric_label_sets_exceeded")
+    # One of the ten is the gauge's.
+    assert (warning["limit"], warning["samples"], warning["label_key"]) == (10, 11, "user")
 
 
 def resident_kibibytes(pid: int) -> int:

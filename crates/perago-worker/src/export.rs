@@ -22,6 +22,7 @@ pub struct Export {
     handle: ExporterHandle,
     exporter: JoinHandle<()>,
     watcher: JoinHandle<()>,
+    arenas: Arenas,
 }
 
 impl Export {
@@ -45,14 +46,15 @@ impl Export {
         let (exporter, handle) = Exporter::new(options(metrics, resource), series, move |event| {
             on_event(&for_events, &instruments, event);
         })?;
-        let (arenas, for_arenas) = (arenas.clone(), logger.clone());
+        let (for_watcher, for_arenas) = (arenas.clone(), logger.clone());
         let watcher = spawn_local(async move {
             loop {
                 tokio::time::sleep(LOOK_AT_ARENAS_EVERY).await;
-                arenas.log_events(&for_arenas);
+                for_watcher.log_events(&for_arenas);
             }
         });
-        Ok(Some(Self { handle, exporter: spawn_local(exporter.run()), watcher }))
+        let arenas = arenas.clone();
+        Ok(Some(Self { handle, exporter: spawn_local(exporter.run()), watcher, arenas }))
     }
 
     /// Pushes the last values and ends every gauge, within `limit`.
@@ -62,6 +64,8 @@ impl Export {
             logger.event(Level::Warning, "metrics_last_push_failed", failure.to_string());
         }
         self.exporter.abort();
+        // What the last push found.
+        self.arenas.log_events(logger);
     }
 }
 

@@ -45,7 +45,7 @@ class Result(BaseModel):
 
 
 @task(name=os.environ["SUITE_TASK"], owner_email="tests@example.com", metrics=MetricSpec())
-def recording(params: Params, metrics: MetricRecorder) -> Result:
+def under_attack(params: Params, metrics: MetricRecorder) -> Result:
     os.environ["CHAOS_EXECUTOR"] = str(os.getpid())
     match params.action:
         case "record":
