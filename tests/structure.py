@@ -29,16 +29,18 @@ MAY_USE = {
     "perago-http": set(),
     "perago-conductor": {"perago-http"},
     "perago-lakefs": {"perago-http"},
+    "perago-workspace": {"perago-contract"},
     "perago-worker": {
         "perago-contract",
         "perago-metrics",
         "perago-otlp",
         "perago-conductor",
         "perago-lakefs",
+        "perago-workspace",
     },
     "perago-dev": set(),
     "perago": {"perago-contract", "perago-conductor", "perago-worker", "perago-dev"},
-    "perago-python": {"perago", "perago-contract", "perago-metrics", "perago-worker"},
+    "perago-python": {"perago", "perago-contract", "perago-metrics", "perago-worker", "perago-workspace"},
 }
 # The pure centre: no runtime, no network, no interpreter.
 PURE = {"perago-contract", "perago-metrics"}

@@ -57,6 +57,11 @@ def check_guardrail_path(path: str, /) -> None:
 
     """
 
+def guardrail_violation(
+    root: Path, kind: str, path: str, min_count: int | None, max_count: int | None, /
+) -> str | None:
+    """Say why a guardrail does not hold for a directory; ``None`` when it does."""
+
 def check_task_name(name: str, /) -> None:
     """Check the name of a task.
 

@@ -129,18 +129,9 @@ def check_guardrails(root: Path, guardrails: Iterable[_WorkspaceGuardrail], phas
 
 
 def _failure_of(root: Path, guardrail: _WorkspaceGuardrail) -> str | None:
-    if guardrail.kind == "require_file":
-        return None if (root / guardrail.path).is_file() else "did not find a file"
-    if guardrail.kind == "require_dir":
-        return None if (root / guardrail.path).is_dir() else "did not find a directory"
-    count = sum(1 for _ in root.glob(guardrail.path))
-    if guardrail.kind == "forbid_glob":
-        return f"matched {count} files" if count else None
-    if guardrail.min_count is not None and count < guardrail.min_count:
-        return f"matched {count} files; min_count={guardrail.min_count}"
-    if guardrail.max_count is not None and count > guardrail.max_count:
-        return f"matched {count} files; max_count={guardrail.max_count}"
-    return None
+    from perago._native import guardrail_violation
+
+    return guardrail_violation(root, guardrail.kind, guardrail.path, guardrail.min_count, guardrail.max_count)
 
 
 def _build(

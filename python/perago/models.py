@@ -193,6 +193,12 @@ class WorkspaceSpec(SpecModel):
     """Checked after the body."""
     read_only: bool = False
     """Nothing is published."""
+    on_moved_head: Literal["fail", "merge"] = "fail"
+    """What happens when somebody else has committed to the branch since the input commit.
+
+    ``fail`` fails the attempt and names the other commit; ``merge`` keeps both as long as no file was changed
+    twice.
+    """
 
     @field_validator("prefix")
     @classmethod

@@ -64,7 +64,13 @@ def test_defaults() -> None:
     assert set(controls.limits.model_dump().values()) == {None}
     assert controls.publish_budget is None
     assert set(MetricSpec().model_dump().values()) == {True}
-    assert WorkspaceSpec().model_dump() == {"prefix": "/", "pre": [], "post": [], "read_only": False}
+    assert WorkspaceSpec().model_dump() == {
+        "prefix": "/",
+        "pre": [],
+        "post": [],
+        "read_only": False,
+        "on_moved_head": "fail",
+    }
 
 
 @pytest.mark.parametrize(("given_value", "wanted"), [("3", 3), (3.0, 3), (True, 1)])

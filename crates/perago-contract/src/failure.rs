@@ -75,9 +75,24 @@ catalogue! {
     /// The head of the target branch moved.
     PublishFence = "publish_fence", false,
         "another writer committed to the branch while the task ran";
+    /// The body and another writer changed the same files.
+    PublishConflict = "publish_conflict", false,
+        "two writers changed the same files of the branch: give them separate files, or run them one after another";
+    /// The target branch does not take a publication.
+    BranchUnusable = "branch_unusable", false,
+        "the branch is missing, protected, or holds uncommitted changes that somebody has to commit or reset";
     /// The store could not be read or written.
     Workspace = "workspace_failed", false,
-        "the worker's log has the whole exchange with the store";
+        "the store did not answer, refused, or lost data; the reason says which call it was";
+    /// A file cannot go between directory and store.
+    WorkspacePath = "workspace_path", false,
+        "rename or remove the path that the reason names: regular files under portable names can be published";
+    /// What the store delivered is not what it promised.
+    WorkspaceCorrupt = "workspace_corrupt", false,
+        "size or checksum of an object differ from its entry: look at the object in the store";
+    /// The disk cannot hold the files.
+    WorkspaceNoSpace = "workspace_no_space", false,
+        "free space under PERAGO_WORKSPACE_ROOT, move it to a larger disk, or narrow WorkspaceSpec(prefix=...)";
     /// The executor process ended by itself while it ran the body.
     ExecutorExited = "executor_exited", false,
         "the body, or a library it uses, ended the process; the worker's log has its last lines";

@@ -30,4 +30,4 @@ pub use json_text::to_pretty_ascii_json;
 pub use metric_spec::{LAST_BOUND_OF_SECONDS, MOST_BUCKET_BOUNDS, MetricSpec};
 pub use staging::{StagingAttempt, staging_branch_name};
 pub use taskdef::TaskSchemas;
-pub use workspace_spec::{WorkspaceSpec, normalise_prefix};
+pub use workspace_spec::{OnMovedHead, WorkspaceSpec, normalise_prefix};

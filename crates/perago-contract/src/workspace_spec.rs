@@ -7,6 +7,17 @@ use crate::guardrail::Guardrail;
 
 const CODE: &str = "PERAGO-WORKSPACE-PREFIX";
 
+/// What becomes of a publication when somebody else has committed to the branch since the input commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMovedHead {
+    /// The attempt fails and names the other commit.
+    #[default]
+    Fail,
+    /// Changes of other files are kept by a three-way merge; changes of the same file fail.
+    Merge,
+}
+
 /// Which part of a repository a task sees as its directory, and what must hold there before and after its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,11 +30,19 @@ pub struct WorkspaceSpec {
     pub post: Vec<Guardrail>,
     /// Nothing is published.
     pub read_only: bool,
+    /// What happens when the branch has moved since the input commit.
+    pub on_moved_head: OnMovedHead,
 }
 
 impl Default for WorkspaceSpec {
     fn default() -> Self {
-        Self { prefix: "/".to_owned(), pre: Vec::new(), post: Vec::new(), read_only: false }
+        Self {
+            prefix: "/".to_owned(),
+            pre: Vec::new(),
+            post: Vec::new(),
+            read_only: false,
+            on_moved_head: OnMovedHead::default(),
+        }
     }
 }
 
@@ -96,5 +115,13 @@ mod tests {
             let error = normalise_prefix(given).unwrap_err();
             assert!(error.message().contains(keyword), "{given:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_moved_head_fails_unless_the_task_says_merge() {
+        let parse = |text: &str| serde_json::from_str::<WorkspaceSpec>(text).map(|spec| spec.on_moved_head);
+        assert_eq!(parse("{}").unwrap(), OnMovedHead::Fail);
+        assert_eq!(parse(r#"{"on_moved_head": "merge"}"#).unwrap(), OnMovedHead::Merge);
+        assert!(parse(r#"{"on_moved_head": "overwrite"}"#).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod contract;
 mod executor;
 mod recorder;
 mod settings;
+mod workspace;
 
 #[pymodule(gil_used = false)]
 mod _native {
@@ -32,6 +33,9 @@ mod _native {
         parse_execution_mode_word, parse_lakefs, parse_metrics, parse_positive_integer, parse_size_bytes,
         read_dotenv_file, resolve_worker_id, settings_defaults, slot_environment,
     };
+
+    #[pymodule_export]
+    use crate::workspace::guardrail_violation;
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

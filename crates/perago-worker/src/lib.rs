@@ -23,3 +23,4 @@ pub mod state_disk;
 pub mod worker;
 pub mod worker_error;
 pub mod worker_instruments;
+pub mod workspace;

@@ -1,0 +1,226 @@
+//! Downloads: small files in one piece, large ones in parallel ranges that are hashed in order behind them.
+
+use std::fs::File;
+use std::io::Write;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::watch;
+
+use super::fetch::Sink;
+use super::verify::{Hashes, differ, equal_twice};
+use super::{Finished, Job, PERMIT_BYTES, Transfers, finished, permits};
+use crate::blocking;
+use crate::directory::{FileCreator, FileState};
+use crate::error::WorkspaceError;
+use crate::store::Repository;
+
+/// One range of a large file.
+const PART_BYTES: u64 = 4 * 1024 * 1024;
+/// Ranges of one file that are read at once.
+const PARTS_AT_ONCE: usize = 8;
+/// Bytes of a range that are gathered before they are written.
+const WRITE_BYTES: usize = 256 * 1024;
+/// Memory of one range: what is gathered, what is being written, what the connection holds.
+const PART_MEMORY_BYTES: u64 = 1024 * 1024;
+
+impl<R: Repository> Transfers<R> {
+    /// Downloads a file that fits into memory.
+    pub(super) async fn download_small(&self, job: Job) -> Result<Finished, WorkspaceError> {
+        let memory = permits(job.object.size.max(PERMIT_BYTES)).min(permits(self.options.memory_bytes));
+        let _permit = self.memory.acquire_many(memory as u32).await.expect("the semaphore is never closed");
+        let first = match self.write_small(&job, None).await? {
+            Small::Written(file) => return Ok(file),
+            Small::Differs(hash) => hash,
+        };
+        match self.write_small(&job, Some(first)).await? {
+            Small::Written(file) => Ok(file),
+            Small::Differs(_) => Err(differ(&job.object)),
+        }
+    }
+
+    async fn write_small(&self, job: &Job, first: Option<blake3::Hash>) -> Result<Small, WorkspaceError> {
+        let mut sink = Gathered(Vec::with_capacity(job.object.size as usize));
+        if job.object.size > 0 {
+            self.read_range(&job.object, 0..job.object.size, &mut sink).await?;
+        }
+        let (directory, keep, job) = (Arc::clone(&self.directory), self.keep(), job.clone());
+        blocking(move || {
+            let mut hashes = Hashes::of(&job.object);
+            hashes.update(&sink.0);
+            let (hash, agrees) = hashes.finish(&job.object);
+            let warning = match first {
+                _ if agrees => None,
+                Some(first) if first == hash => Some(equal_twice(&job.object)),
+                _ => return Ok(Small::Differs(hash)),
+            };
+            let failed = |error| WorkspaceError::local("write", &job.path, error);
+            let mut file = FileCreator::new(&directory).create(&job.path).map_err(failed)?;
+            file.write_all(&sink.0).map_err(failed)?;
+            let state = FileState::of(&file).map_err(failed)?;
+            keep.keep(&job.object, hash, &file);
+            Ok(Small::Written(finished(&job, state, hash, warning)))
+        })
+        .await
+    }
+
+    /// Downloads a file in ranges.
+    pub(super) async fn download_large(&self, job: Job) -> Result<Finished, WorkspaceError> {
+        let (mut file, mut hash, mut agrees) = self.read_large(&job).await?;
+        let mut warning = None;
+        if !agrees {
+            let first = hash;
+            self.remove(&job).await?;
+            (file, hash, agrees) = self.read_large(&job).await?;
+            if !agrees && first != hash {
+                return Err(differ(&job.object));
+            }
+            warning = (!agrees).then(|| equal_twice(&job.object));
+        }
+        let keep = self.keep();
+        blocking(move || {
+            let failed = |error| WorkspaceError::local("write", &job.path, error);
+            let state = FileState::of(&*file).map_err(failed)?;
+            keep.keep(&job.object, hash, &file);
+            Ok(finished(&job, state, hash, warning))
+        })
+        .await
+    }
+
+    async fn remove(&self, job: &Job) -> Result<(), WorkspaceError> {
+        let (directory, path) = (Arc::clone(&self.directory), job.path.clone());
+        blocking(move || {
+            directory.remove_file(&path).map_err(|error| WorkspaceError::local("remove", &path, error))
+        })
+        .await
+    }
+
+    async fn read_large(&self, job: &Job) -> Result<(Arc<File>, blake3::Hash, bool), WorkspaceError> {
+        let size = job.object.size;
+        let (directory, path) = (Arc::clone(&self.directory), job.path.clone());
+        let file = blocking(move || {
+            let failed = |error| WorkspaceError::local("write", &path, error);
+            let file = FileCreator::new(&directory).create(&path).map_err(failed)?;
+            file.set_len(size).map_err(failed)?;
+            Ok(Arc::new(file))
+        })
+        .await?;
+        let parts: Vec<Range<u64>> =
+            (0..size).step_by(PART_BYTES as usize).map(|start| start..size.min(start + PART_BYTES)).collect();
+        let (done, waiting) = watch::channel(vec![false; parts.len()]);
+        let reading = stream::iter(parts.clone().into_iter().enumerate())
+            .map(|(index, part)| self.read_part(job, &file, index, part, &done))
+            .buffer_unordered(PARTS_AT_ONCE)
+            .try_for_each(|()| async { Ok(()) });
+        let hashing = hash_behind(job, &file, &parts, waiting);
+        let ((), (hash, agrees)) = tokio::try_join!(reading, hashing)?;
+        Ok((file, hash, agrees))
+    }
+
+    async fn read_part(
+        &self,
+        job: &Job,
+        file: &Arc<File>,
+        index: usize,
+        part: Range<u64>,
+        done: &watch::Sender<Vec<bool>>,
+    ) -> Result<(), WorkspaceError> {
+        let memory = permits(PART_MEMORY_BYTES).min(permits(self.options.memory_bytes));
+        let _permit = self.memory.acquire_many(memory as u32).await.expect("the semaphore is never closed");
+        let mut sink = Written { job, file, start: part.start, gathered: Vec::new(), length: 0 };
+        self.read_range(&job.object, part, &mut sink).await?;
+        sink.flush().await?;
+        done.send_modify(|parts| parts[index] = true);
+        Ok(())
+    }
+}
+
+// Reads the ranges back as they are complete, in order; they come from memory, since they were just written.
+async fn hash_behind(
+    job: &Job,
+    file: &Arc<File>,
+    parts: &[Range<u64>],
+    mut waiting: watch::Receiver<Vec<bool>>,
+) -> Result<(blake3::Hash, bool), WorkspaceError> {
+    let mut hashes = Hashes::of(&job.object);
+    for (index, part) in parts.iter().enumerate() {
+        waiting.wait_for(|done| done[index]).await.expect("the sender lives as long as the reads");
+        let (file, path, part) = (Arc::clone(file), job.path.clone(), part.clone());
+        hashes = blocking(move || {
+            let mut buffer = vec![0; WRITE_BYTES];
+            let mut position = part.start;
+            while position < part.end {
+                let length = WRITE_BYTES.min((part.end - position) as usize);
+                file.read_exact_at(&mut buffer[..length], position)
+                    .map_err(|error| WorkspaceError::local("read", &path, error))?;
+                hashes.update(&buffer[..length]);
+                position += length as u64;
+            }
+            Ok(hashes)
+        })
+        .await?;
+    }
+    Ok(hashes.finish(&job.object))
+}
+
+/// What came of one download of a small file.
+enum Small {
+    Written(Finished),
+    // It does not match its checksum.
+    Differs(blake3::Hash),
+}
+
+struct Gathered(Vec<u8>);
+
+impl Sink for Gathered {
+    async fn take(&mut self, _position: u64, bytes: Bytes) -> Result<(), WorkspaceError> {
+        self.0.extend_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+struct Written<'a> {
+    job: &'a Job,
+    file: &'a Arc<File>,
+    start: u64,
+    gathered: Vec<Bytes>,
+    length: usize,
+}
+
+impl Sink for Written<'_> {
+    async fn take(&mut self, position: u64, bytes: Bytes) -> Result<(), WorkspaceError> {
+        if self.gathered.is_empty() {
+            self.start = position;
+        }
+        self.length += bytes.len();
+        self.gathered.push(bytes);
+        if self.length >= WRITE_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Written<'_> {
+    async fn flush(&mut self) -> Result<(), WorkspaceError> {
+        let (gathered, start) = (std::mem::take(&mut self.gathered), self.start);
+        self.length = 0;
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let (file, path) = (Arc::clone(self.file), self.job.path.clone());
+        blocking(move || {
+            let mut position = start;
+            for bytes in gathered {
+                file.write_all_at(&bytes, position)
+                    .map_err(|error| WorkspaceError::local("write", &path, error))?;
+                position += bytes.len() as u64;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
