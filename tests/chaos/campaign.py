@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ COMPLAINTS = {
 }
 # A successor that is killed while it starts lives for at most this long.
 LONGEST_START_SECONDS = 0.6
+GAUGES_SHOWN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -255,9 +256,18 @@ class Campaign:
         # Tasks that a killed supervisor held stay claimed: they are no concern of this worker.
         until(lambda: self._conductor.queue_size(self.task) == 0, "an empty queue")
         until(idle, "a gauge of busy slots that is 0")
-        self._history.look()
-        living = {process.pid for process in worker.executors()}
-        self.figures.problems += Ledger(self.witnesses).gauge_problems(self._history, living)
+        problems: list[str] = []
+
+        def shown() -> bool:
+            self._history.look()
+            living = {process.pid for process in worker.executors()}
+            problems[:] = Ledger(self.witnesses).gauge_problems(self._history, living)
+            return not problems
+
+        # The push that said idle may be older than the last bodies: the next one has what they set.
+        with suppress(AssertionError):
+            until(shown, "the gauges of living executors", GAUGES_SHOWN_SECONDS)
+        self.figures.problems += problems
 
     def _check_in_flight(self) -> None:
         """At most one call in flight for each kill and recording thread."""

@@ -86,7 +86,7 @@ def test_busy_slots_and_attempts_are_right_after_deaths_of_executor_and_supervis
         until(lambda: (folder / "started").exists(), "the body's start")
         return run
 
-    with Worker(tmp_path, conductor.url, task_name, "-j", "2", module="switched", **settings) as worker:
+    with Worker(tmp_path, conductor.url, task_name, "-j", "1", module="switched", **settings) as worker:
         value_is(store, 0, "runtime.busy_slots", **task)
         run = start_body()
         value_is(store, 1, "runtime.busy_slots", **task)
@@ -101,7 +101,7 @@ def test_busy_slots_and_attempts_are_right_after_deaths_of_executor_and_supervis
         value_is(store, 1, "runtime.busy_slots", **task)
         worker.signal(signal.SIGKILL)
         worker.wait()
-    with Worker(tmp_path, conductor.url, task_name, "-j", "2", module="switched", **settings) as worker:
+    with Worker(tmp_path, conductor.url, task_name, "-j", "1", module="switched", **settings) as worker:
         value_is(store, 0, "runtime.busy_slots", **task)
         assert conductor.wait(conductor.start(task_name, {}))["status"] == "COMPLETED"
         value_is(store, 2, attempts, **task)
