@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import math
 import os
 import signal
-import urllib.parse
 from pathlib import Path
-from typing import Any
 
 from services.processes import Service, free_port, start_victoria_metrics, victoria_metrics_health
 from support.metrics import MetricStore
@@ -23,25 +19,10 @@ SUM_TOLERANCE = 1e-12
 class WholeStore(MetricStore):
     """A store whose series are read with every sample."""
 
-    def _text(self, path: str, **query: str) -> str:
-        base = urllib.parse.urlsplit(self.url)
-        connection = http.client.HTTPConnection(base.hostname or "", base.port, timeout=60)
-        try:
-            connection.request("GET", f"{path}?{urllib.parse.urlencode(query)}")
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            assert answer.status < 300, f"{path} {query}: {answer.status} {text}"
-            return text
-        finally:
-            connection.close()
-
     def export(self, **labels: str) -> dict[Labels, dict[int, float]]:
         """Return every series with these labels: its samples by their time in milliseconds."""
-        self._text("/internal/force_flush")
-        selector = ",".join(f"{key}={json.dumps(value)}" for key, value in labels.items())
         series = {}
-        for line in self._text("/api/v1/export", **{"match[]": f"{{{selector}}}"}).splitlines():
-            one: dict[str, Any] = json.loads(line)
+        for one in self.exported(None, **labels):
             samples = zip(one["timestamps"], one["values"], strict=True)
             series[frozenset(one["metric"].items())] = {
                 time: float(value) for time, value in samples if value is not None and math.isfinite(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,19 @@ TASK = "audio.transcribe"
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, Any]]
 
 
-class Rig:
+class Rig(ABC):
     """A recorder, the series that came of it, and the warnings that it gave."""
 
     recorder: Any
     warnings: list[dict[str, str]]
 
+    @abstractmethod
     def exported(self) -> list[dict[str, Any]]:
         """Every series as a dictionary of `name`, `labels` and either `value` or `count` and `sum`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def dropped(self) -> dict[str, int]:
         """How many samples or labels were dropped or changed, by reason."""
-        raise NotImplementedError
 
     def series(self) -> Series:
         """Every series by its name and sorted labels without `task_name`."""

@@ -20,7 +20,7 @@ class MetricStore:
 
     def _get(self, path: str, **query: str) -> str:
         base = urllib.parse.urlsplit(self.url)
-        connection = http.client.HTTPConnection(base.hostname or "", base.port, timeout=30)
+        connection = http.client.HTTPConnection(base.hostname or "", base.port, timeout=60)
         try:
             connection.request("GET", f"{path}?{urllib.parse.urlencode(query)}")
             answer = connection.getresponse()
@@ -36,8 +36,8 @@ class MetricStore:
         found = json.loads(self._get("/api/v1/query", query=selector(name, labels)))["data"]["result"]
         return [{"labels": one["metric"], "value": float(one["value"][1])} for one in found]
 
-    def exported(self, name: str, **labels: str) -> list[dict[str, Any]]:
-        """Return the series of a metric with every value that was pushed; None where a gauge ended."""
+    def exported(self, name: str | None, **labels: str) -> list[dict[str, Any]]:
+        """Return the series of a metric, or of all, with every pushed value; None where a gauge ended."""
         self._get("/internal/force_flush")
         lines = self._get("/api/v1/export", **{"match[]": selector(name, labels)})
         return [json.loads(line) for line in lines.splitlines()]
