@@ -8,7 +8,7 @@ import pytest
 from services.fixtures import embedded_server
 
 from .client import Conductor, Http
-from .lake import KEY, Lake
+from support.lake import KEY, Lake
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.services)])

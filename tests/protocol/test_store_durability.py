@@ -14,7 +14,7 @@ import pytest
 
 from services.fixtures import ANNOUNCEMENT, embedded_server
 
-from .lake import KEY, Lake, send
+from support.lake import KEY, Lake, send
 
 
 class Mortal:
