@@ -140,7 +140,8 @@ def test_a_moved_head_is_named_and_nothing_is_lost(suite: Suite) -> None:
     suite.lake.commit("main", "somebody else's work")
     moved = suite.lake.head()
     task = suite.run(pinned_commit, write={"a.txt": "second"})
-    assert task["status"] == "FAILED_WITH_TERMINAL_ERROR"
+    assert task["status"] == "FAILED"
+    assert suite.worker.records("task_failed")[-1]["failure_code"] == "publish_fence"
     assert moved in task["reasonForIncompletion"]
     assert suite.lake.head() == moved
 

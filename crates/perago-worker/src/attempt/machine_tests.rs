@@ -92,8 +92,11 @@ fn a_fence_extends_a_short_lease_and_then_asks_whose_task_it_is() {
     assert_eq!(machine.handle(Event::FenceAsked(5 * SECOND), SECOND), [Effect::ReadStatus]);
     assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Ours), SECOND), [Effect::LiftFence]);
     assert_eq!(machine.handle(Event::FenceAsked(25 * SECOND), 9 * SECOND), [Effect::ReadStatus]);
+    // The periodic beat has failed since, so that less than a fresh lease is left.
     let mut machine = self::machine(30 * SECOND);
-    assert_eq!(machine.handle(Event::FenceAsked(40 * SECOND), 11 * SECOND), [Effect::SendBeat]);
+    assert_eq!(machine.handle(Event::Tick, 10 * SECOND), [Effect::SendBeat, Effect::ReadStatus]);
+    machine.handle(Event::StatusAnswered(Ownership::Ours), 10 * SECOND);
+    assert_eq!(machine.handle(Event::FenceAsked(40 * SECOND), 11 * SECOND), []);
     assert_eq!(machine.handle(Event::BeatAnswered(BeatAnswer::Refused), 11 * SECOND), []);
     let again = machine.deadline().unwrap();
     assert!(again > 11 * SECOND && again < 12 * SECOND);
