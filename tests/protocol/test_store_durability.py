@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from services.fixtures import ANNOUNCEMENT, embedded_server
-
 from support.lake import KEY, Lake, send
 
 
