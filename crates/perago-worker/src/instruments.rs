@@ -100,6 +100,11 @@ impl Instruments {
         self.with_worker(WorkerInstruments::push_failed);
     }
 
+    /// A workspace was filled with so many bytes from the store and from the cache of the host.
+    pub fn workspace_filled(&self, from_network: u64, from_cache: u64) {
+        self.with_worker(|worker| worker.workspace_filled(from_network, from_cache));
+    }
+
     /// Brings what changes with time alone up to date, before it is exported.
     pub fn refresh(&self, state_directory_free_bytes: Option<u64>) {
         self.with_worker(|worker| worker.refresh(self.busy(), state_directory_free_bytes));

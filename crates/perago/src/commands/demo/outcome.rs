@@ -1,9 +1,10 @@
-//! What became of one song, in a line a task.
+//! What became of one song, in a line a task and a few a commit.
 
 use perago_conductor::Task;
 use serde_json::Value;
 
 use super::internal;
+use super::store::{self, HistoryEntry};
 use super::style::Style;
 use crate::failure::Failure;
 
@@ -17,6 +18,7 @@ const PLACES: i32 = 2;
 pub(super) struct Song {
     title: String,
     tasks: Vec<TaskOutcome>,
+    history: Vec<HistoryEntry>,
 }
 
 #[derive(Debug)]
@@ -28,13 +30,13 @@ struct TaskOutcome {
 }
 
 impl Song {
-    /// Reads the tasks of a completed run.
-    pub fn new(title: &str, tasks: &[Task]) -> Result<Self, Failure> {
+    /// Reads the tasks of a completed run; `history` is what was committed to the song's branch.
+    pub fn new(title: &str, tasks: &[Task], history: Vec<HistoryEntry>) -> Result<Self, Failure> {
         let tasks = tasks.iter().map(TaskOutcome::new).collect::<Result<_, _>>()?;
-        Ok(Self { title: title.to_owned(), tasks })
+        Ok(Self { title: title.to_owned(), tasks, history })
     }
 
-    /// The title, then a line a task: phases with durations, result.
+    /// The title, then a line a task: phases with durations, result; then commits and what they changed.
     pub fn lines(&self, style: Style) -> String {
         let mut lines = vec![format!("\n♪ {}", style.bold(&self.title))];
         lines.extend(self.tasks.iter().map(|task| {
@@ -50,6 +52,9 @@ impl Song {
                 result.join("  ")
             )
         }));
+        if !self.history.is_empty() {
+            lines.push(store::lines(&self.history, style));
+        }
         lines.join("\n")
     }
 }
@@ -101,7 +106,7 @@ mod tests {
     #[test]
     fn a_task_is_one_line() {
         let tasks = [task(r#"{"result":{"melody":"C4 D4","notes":[{},{}],"level":0.12345,"count":7}}"#)];
-        let lines = Song::new("Tune", &tasks).unwrap().lines(Style::PLAIN);
+        let lines = Song::new("Tune", &tasks, Vec::new()).unwrap().lines(Style::PLAIN);
         assert_eq!(
             lines,
             "\n♪ Tune\n  audio.transcribe  queued    3 ms  run   47 ms  melody C4 D4  notes ×2  level 0.12  count 7"
@@ -110,6 +115,6 @@ mod tests {
 
     #[test]
     fn a_complete_task_without_result_is_a_failure() {
-        assert!(Song::new("Tune", &[task("{}")]).is_err());
+        assert!(Song::new("Tune", &[task("{}")], Vec::new()).is_err());
     }
 }
