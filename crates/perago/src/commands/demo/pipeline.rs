@@ -34,16 +34,8 @@ pub(super) struct Step {
 
 /// The steps in their order.
 pub(super) const STEPS: [Step; 3] = [
-    Step {
-        task_name: "metadata.validate",
-        reference: "validate",
-        workspace: "${workflow.input.workspace}",
-    },
-    Step {
-        task_name: "features.build",
-        reference: "features",
-        workspace: "${validate.output.workspace}",
-    },
+    Step { task_name: "metadata.validate", reference: "validate", workspace: "${workflow.input.workspace}" },
+    Step { task_name: "features.build", reference: "features", workspace: "${validate.output.workspace}" },
     Step {
         task_name: "audio.transcribe",
         reference: "transcribe",
@@ -125,7 +117,9 @@ pub(super) async fn run(
                 continue;
             }
             // A retry would come after a minute; nobody waits for that in a demo.
-            status if status.is_terminal() || run.tasks.iter().any(|task| task.status == TaskStatus::Failed) => {
+            status
+                if status.is_terminal() || run.tasks.iter().any(|task| task.status == TaskStatus::Failed) =>
+            {
                 return Err(failed(&song.title, &run, workers));
             }
             _ => {}

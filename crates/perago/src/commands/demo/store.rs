@@ -90,10 +90,9 @@ impl Store {
         for commit in page.results.into_iter().rev() {
             // Only the empty commit that every repository begins with has no parent.
             let Some(parent) = commit.parents.first() else { continue };
-            let refs = (parent.as_str(), commit.id.as_str());
-            let diff = self.0.diff_refs(REPOSITORY, refs, DiffForm::TwoDot, &DiffQuery::default());
-            let changes = diff.await.map_err(refused)?.results;
-            entries.push(HistoryEntry { commit, changes });
+            let (refs, query) = ((parent.as_str(), commit.id.as_str()), DiffQuery::default());
+            let page = self.0.diff_refs(REPOSITORY, refs, DiffForm::TwoDot, &query).await.map_err(refused)?;
+            entries.push(HistoryEntry { commit, changes: page.results });
         }
         Ok(entries)
     }
@@ -168,7 +167,11 @@ mod tests {
             changes: serde_json::from_value(changes).unwrap(),
         };
         let entries = [
-            entry("1234567890abcdef", json!({}), json!([{"path": "a.wav", "type": "added", "size_bytes": 2048}])),
+            entry(
+                "1234567890abcdef",
+                json!({}),
+                json!([{"path": "a.wav", "type": "added", "size_bytes": 2048}]),
+            ),
             entry(
                 "short",
                 json!({"perago.task_name": "features.build"}),
