@@ -20,7 +20,7 @@ import pytest
 from perago.demo._recording import RECORDING
 from perago.demo.features_build import FEATURES, Features
 from perago.demo.songs import song, write_wav
-from protocol.lake import KEY, Lake
+from support.lake import KEY, Lake
 
 COMMAND = [sys.executable, "-m", "perago", "demo"]
 READY = "workers ready"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from protocol.lake import KEY, Lake
+from support.lake import KEY, Lake
 from support.command import environment
 from support.metrics import MetricStore, value_is
 

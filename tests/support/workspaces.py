@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from protocol.lake import KEY, Lake
-
 from .conductor import Conductor
+from .lake import KEY, Lake
 
 
 class Workspaces:
@@ -31,7 +30,7 @@ class Workspaces:
     @staticmethod
     def define(conductor: Conductor, task: str, **definition: Any) -> None:
         """Register a workspace task and its workflow."""
-        conductor.define(task, inputs=("workspace", "params"), **definition)
+        conductor.define(task, has_workspace=True, **definition)
 
     def run(self, conductor: Conductor, task: str, *, ref: str = "", **params: Any) -> dict[str, Any]:
         """Run a task on a commit, by default the head of `main`; return its last attempt."""
@@ -41,5 +40,4 @@ class Workspaces:
             "refType": "commit",
             "ref": ref or self.lake.head(),
         }
-        run = conductor.start(task, params, input={"workspace": workspace, "params": params})
-        return conductor.wait_task(run)
+        return conductor.wait_task(conductor.start(task, params, workspace))

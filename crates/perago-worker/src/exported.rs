@@ -102,6 +102,7 @@ fn dropped_samples(task_name: &str) -> Vec<(Reason, Arc<SeriesKey>)> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use perago_contract::failure::FailureCode;
     use perago_metrics::{ArenaWriter, Recorder, RecorderOptions, StoreOptions};
@@ -109,6 +110,7 @@ mod tests {
     use super::*;
     use crate::instruments::Recording;
     use crate::worker_instruments::{AttemptOutcome, RestartCause, WorkerInstruments};
+    use crate::workspace::{Operation, Transfer};
 
     /// The most series of the worker itself, whatever happens to it.
     const MOST_WORKER_SERIES: usize = 60;
@@ -131,6 +133,7 @@ mod tests {
         instruments.begin(Recording {
             attempt_duration: Some(recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
             busy_slots: Some(recorder.runtime_gauge("busy_slots", &[("perago_instance_id", "mix-1")])),
+            workspace_io: None,
             worker: worker.then(|| WorkerInstruments::new(recorder.clone(), 2)),
         });
         recorder.runtime_histogram("workspace_io_bytes", &[("operation", "upload")]).record(1.0);
@@ -222,7 +225,12 @@ mod tests {
         bench.instruments.poll_failed();
         bench.instruments.push_failed();
         bench.instruments.result_waits(1);
-        bench.instruments.workspace_filled(5, 7);
+        bench.instruments.workspace_moved(&Transfer {
+            operation: Operation::Download,
+            duration: Duration::from_secs(1),
+            bytes: Some(12),
+            cached_bytes: 7,
+        });
         let snapshot = bench.exported(None, true);
         let expected =
             FailureCode::ALL.len() + 1 + 5 + RestartCause::ALL.len() + dropped_samples("t").len() + 10;
