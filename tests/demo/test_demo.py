@@ -151,7 +151,7 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
     songs = [song(number) for number in range(3)]
     for block, played in zip(blocks[1:4], songs, strict=True):
         title, *lines = block.splitlines()
-        assert title == f"♪ {played.title}"
+        assert title == f"♪ {played.title}  lakefs://songs/{played.song_id}"
         tasks = lines[:3]
         names = [line.split()[0] for line in tasks]
         assert names == ["metadata.validate", "features.build", "audio.transcribe"]

@@ -125,6 +125,10 @@ impl Demo<'_> {
             counted(metrics.len(), "metric"),
             series.len(),
         )));
+        self.printer.output(&self.style.dim(&format!(
+            "each task is a module: `perago start {}` runs one on servers of your own",
+            self.host.demo.module_of(pipeline::STEPS[1].task_name)
+        )));
         drop((client, store));
         server.shutdown().await;
         Ok(())

@@ -111,7 +111,7 @@ pub(super) async fn run(
             WorkflowStatus::Completed => {
                 let history = store.history(&song.song_id).await?;
                 commits += history.len();
-                show(&Song::new(&song.title, &run.tasks, history)?);
+                show(&Song::new(song, &run.tasks, history)?);
                 tasks_shown += done;
                 open.pop_front();
                 continue;
