@@ -1,6 +1,6 @@
 """Runs `features_build` once: a repository with files, the task and a workflow, a worker, a run.
 
-python run_features_build.py        against `perago dev` on its usual port, or the servers that the variables name
+python run_features_build.py    against `perago dev` on its usual port, or the servers that the variables name
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ DEFAULTS = {
     "PERAGO_INSTANCE_ID": "example",
 }
 SETTINGS = {name: os.environ.get(name, default) for name, default in DEFAULTS.items()}
+ENVIRONMENT = {**os.environ, **SETTINGS}
 # Where the objects of the new repository lie: for a lakeFS of your own, a place that it may write to.
 NAMESPACE = os.environ.get("EXAMPLE_STORAGE_NAMESPACE", "s3://example")
 PERAGO = [sys.executable, "-m", "perago"]
@@ -75,7 +76,8 @@ def repository_with_files() -> dict[str, str]:
 def register(folder: Path) -> None:
     """Register what `perago extract` writes, and a workflow of one step."""
     path = folder / "features.build.json"
-    subprocess.run([*PERAGO, "extract", "features_build", "-o", str(path)], cwd=HERE, check=True)
+    command = [*PERAGO, "extract", "features_build", "-o", str(path)]
+    subprocess.run(command, cwd=HERE, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
     conductor("POST", "/metadata/taskdefs", [json.loads(path.read_text(encoding="utf-8"))])
     step = {
         "name": "features.build",
@@ -97,7 +99,7 @@ def main() -> int:
         register(Path(folder))
         command = [*PERAGO, "start", "features_build"]
         places = {"PERAGO_WORKSPACE_ROOT": f"{folder}/workspaces", "PERAGO_STATE_DIR": f"{folder}/state"}
-        with subprocess.Popen(command, cwd=HERE, env={**os.environ, **SETTINGS, **places}) as worker:
+        with subprocess.Popen(command, cwd=HERE, env={**ENVIRONMENT, **places}) as worker:
             try:
                 run = conductor("POST", "/workflow/features", {"workspace": workspace})
                 print(f"workflow {run} runs")

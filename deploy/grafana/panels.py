@@ -288,7 +288,7 @@ WORKSPACES = [
         "timeseries",
         ("Where downloads came from", "下载的来源"),
         (
-            "Bytes per second from the cache of the host and over the network. Needs PERAGO_WORKER_METRICS=1.",
+            "Bytes per second from the host's cache and over the network. Needs PERAGO_WORKER_METRICS=1.",
             "每秒从本机缓存和从网络取得的字节。需要 PERAGO_WORKER_METRICS=1。",
         ),
         [

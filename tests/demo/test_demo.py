@@ -209,7 +209,9 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
     assert checked.split()[:7] == ["app.checked_items", "count", "3", "mean", "4", "sum", "12"]
     chunks = next(line for line in blocks[6].splitlines() if "app.audio_chunks" in line)
     assert chunks.split()[6] == str(notes)
-    assert re.match(r"done in \d+\.\d s: 3 workflows, 9 tasks, 6 commits, 25 metrics in \d+ series; ", blocks[7])
+    assert re.match(
+        r"done in \d+\.\d s: 3 workflows, 9 tasks, 6 commits, 25 metrics in \d+ series; ", blocks[7]
+    )
 
 
 def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from perago import TaskTerminalError, check_guardrails, invoke_workspace_task_body, load_module_task
 from perago.demo import audio_transcribe, features_build, metadata_validate
 from perago.demo._recording import FULL_SCALE, RECORDING, frequency_of, key_of, level, note_name
-from perago.errors import PreGuardrailViolation
 from perago.demo.songs import SAMPLE_RATE, song, write_wav
+from perago.errors import PreGuardrailViolation
 from perago.metrics import InMemoryMetricRecorder
 
 EVERY_SONG_KEY_AND_SOME = [*range(6), 7, 15, 22, 29, 36, 43, 50, 59]
@@ -171,7 +171,7 @@ def test_modules_declare_one_task(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("module", [metadata_validate, features_build, audio_transcribe])
-def test_a_workspace_without_recording_is_refused_before_the_body(tmp_path: Path, module: ModuleType) -> None:
+def test_a_workspace_without_recording_is_refused(tmp_path: Path, module: ModuleType) -> None:
     workspace = load_module_task(module.__name__).workspace
     assert workspace is not None
     with pytest.raises(PreGuardrailViolation, match=r"recording\.wav"):

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.lake import KEY, Lake
 from support.command import environment
+from support.lake import KEY, Lake
 from support.metrics import MetricStore, value_is
 
 from . import pages

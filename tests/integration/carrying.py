@@ -1,4 +1,4 @@
-"""Runs workspace tasks in real workers on a repository of the embedded store, and reads what a store of metrics shows."""
+"""Runs workspace tasks in real workers on the embedded store, and reads what a store of metrics shows."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def carried(
     embedded_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Carried:
-    """Runs of workspace tasks: the guide's example, one that publishes, one that only reads, one without the switch."""
+    """Runs of workspace tasks: the guide's example, and one that publishes, only reads, has no switch."""
     return carry(server, embedded, embedded_url, tmp_path_factory.mktemp("carried"))
 
 

@@ -50,7 +50,7 @@ def send(
 
 
 class Lake:
-    """One server and a repository of the test's own on it, or an `existing` one; `kind` is `embedded` or `real`.
+    """One server and a repository of the test's own, or an `existing` one; `kind` is `embedded` or `real`.
 
     Its objects lie below `namespace`, or where the server's kind of object store lets them.
     """

@@ -1,4 +1,4 @@
-"""``features.build``: measure how loud, how bright and how high a recording is, and add that to its workspace."""
+"""``features.build``: measure how loud, bright and high a recording is, and add that to its workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workspace task that writes as many bytes as it is told; a test chooses its MetricSpec and its WorkspaceSpec."""
+"""A workspace task that writes what it is told; a test chooses its MetricSpec and its WorkspaceSpec."""
 
 from __future__ import annotations
 
