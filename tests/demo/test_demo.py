@@ -385,4 +385,5 @@ def test_on_a_terminal(tmp_path: Path, no_color: str) -> None:
     colours = re.findall(r"\x1b\[[0-9;]*m", text)
     assert bool(colours) == (no_color == ""), colours
     assert "/3 tasks" in text
+    assert re.search(r"↓ \d\S* [KM]?i?B  ↑ \d\S* [KM]?i?B", text), "what the workspaces have moved"
     assert "done in" in text

@@ -148,8 +148,8 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(TaskTerminalError) as raised:
         validate(workspace)
     assert str(raised.value) == (
-        "recording.wav: 2 channels instead of one; 8-bit samples instead of 16-bit ones; a sample rate of 4000 Hz; "
-        "0.10 s is shorter than 1 s"
+        "recording.wav: 2 channels instead of one; 8-bit samples instead of 16-bit ones; "
+        "a sample rate of 4000 Hz; 0.10 s is shorter than 1 s"
     )
     with pytest.raises(TaskTerminalError, match="one channel of 16-bit samples is needed"):
         build(workspace, InMemoryMetricRecorder())
