@@ -216,6 +216,12 @@ def test_bytes_and_durations_of_each_operation_are_right(carried: Carried) -> No
     assert 0 < total < carried.sum(ATTEMPTS, task) + carried.wall_seconds
 
 
+def test_the_number_of_series_of_a_workspace_is_the_documented_one(carried: Carried) -> None:
+    for task, expected in ((carried.publishing, 3 * 23 + 2 * 19), (carried.reading, 23 + 19)):
+        series = carried.server.store.series(f'{{task_name="{task}",run="{carried.label}"}}')
+        assert len([one for one in series if "workspace_io" in one["__name__"]]) == expected
+
+
 def test_a_task_that_only_reads_has_downloads_and_nothing_else(carried: Carried) -> None:
     assert carried.operations(IO_SECONDS, carried.reading) == {"download": 1}
     assert carried.operations(IO_BYTES, carried.reading) == {"download": 1}
