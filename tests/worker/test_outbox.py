@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
+from support.command import environment, perago_command
 from support.conductor import Conductor
 from support.proxy import Answer, Drop, Exchange, Proxy
 from support.waiting import until
@@ -22,6 +25,15 @@ def is_result(exchange: Exchange) -> bool:
 
 def refuse_results(exchange: Exchange) -> Answer | None:
     return Answer(503, b"{}") if is_result(exchange) else None
+
+
+def status(root: Path) -> tuple[int, dict[str, Any]]:
+    """What `perago status` says of the worker that lives below `root`."""
+    ran = subprocess.run(
+        [*perago_command(), "status", "--json"], env=environment(root), capture_output=True, text=True
+    )
+    assert ran.stderr == ""
+    return ran.returncode, json.loads(ran.stdout)
 
 
 def test_a_result_outlives_the_kill_of_its_worker(
@@ -51,7 +63,9 @@ def test_a_result_that_nobody_has_read_is_delivered(
         (results,) = (tmp_path / "state").rglob("results")
         worker.signal(signal.SIGSTOP)
         (folder / "go").touch()
-        until(lambda: [file for file in results.glob("*.result") if file.stat().st_size], "the outcome's file")
+        until(
+            lambda: [file for file in results.glob("*.result") if file.stat().st_size], "the outcome's file"
+        )
         worker.signal(signal.SIGKILL)
         with Worker(tmp_path, conductor.url, task_name):
             task = conductor.wait_task(run)
@@ -69,6 +83,10 @@ def test_a_stopped_worker_leaves_its_result_to_the_next_one(
         worker.wait_record("update_failed")
         assert worker.stop() == 4
         assert len(worker.records("result_waits")) == 1
+    code, shown = status(tmp_path)
+    (entry,) = shown["entries"]
+    assert (code, shown["undelivered"], entry["state"]) == (1, 1, "waiting")
+    assert entry["result"]["outputData"]["result"]["text"] == "late"
     with Worker(tmp_path, proxy.url, task_name) as worker:
         worker.wait_record("recovery_waits")
         proxy.before = lambda _: None
@@ -91,6 +109,10 @@ def test_a_result_that_came_too_late_is_kept(
     with Worker(tmp_path, conductor.url, task_name) as worker:
         record = worker.wait_record("result_kept")
         assert record["reason"] == "the task ended without it: CANCELED"
+        code, shown = status(tmp_path)
+        (entry,) = shown["entries"]
+        assert (code, shown["undelivered"], entry["state"]) == (0, 0, "kept")
+        assert entry["reason"] == record["reason"]
 
 
 def test_an_unreachable_server_delays_the_successor_and_loses_nothing(
