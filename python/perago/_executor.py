@@ -18,19 +18,29 @@ from typing import TYPE_CHECKING, Any
 from perago._native import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
+    from typing import TypeAlias
 
     from perago._attempt import Runner
     from perago._body_log import BodyLog
+    from perago._cancellation import Cancellation
     from perago._native import AttemptAssignment
     from perago.metrics import MetricRecorder
+    from perago.errors import TaskCancelled
     from perago.models import MetricSpec
+
+    _Outcome: TypeAlias = tuple[str, bytes | str, str]
+    _Run: TypeAlias = Callable[[int, Callable[[], _Outcome]], _Outcome | TaskCancelled]
 
 
 def main() -> None:
     """Run the executor; returns when the supervisor wants no more attempts."""
+    from perago._cancellation import Cancellation
+
     channel = Channel()
-    _let_the_supervisor_decide()
+    cancellation = Cancellation(channel)
+    _let_the_supervisor_decide(cancellation)
     # Appended: a file of the author must never hide a module of the standard library or of ours.
     sys.path.append(str(Path.cwd()))
     if channel.describe_only:
@@ -52,7 +62,7 @@ def main() -> None:
     recorder = _open_recorder(channel, log, definition.name, definition.metrics)
     runner = Runner(definition)
     channel.ready(json.dumps(description))
-    executor = Executor(channel, runner, recorder, log)
+    executor = Executor(channel, runner, recorder, log, cancellation)
     if channel.threads == 1:
         executor.serve()
     else:
@@ -69,8 +79,8 @@ def _describe_only(channel: Channel) -> None:
     channel.ready(json.dumps(description))
 
 
-def _let_the_supervisor_decide() -> None:
-    """Ignore the signals that stop a worker, but not in the processes that a body starts.
+def _let_the_supervisor_decide(cancellation: Cancellation) -> None:
+    """Ignore the signals that stop a worker, and hear the one that stops a body, but not in what a body starts.
 
     A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A
     Python handler, unlike SIG_IGN, is not inherited by a program that the body executes. A forked child
@@ -80,16 +90,19 @@ def _let_the_supervisor_decide() -> None:
     def ignore(signal_number: int, frame: FrameType | None) -> None:
         del signal_number, frame
 
-    usual = {
-        signal_number: signal.signal(signal_number, ignore)
-        for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    ours: dict[int, Any] = {
+        signal.SIGTERM: ignore,
+        signal.SIGINT: ignore,
+        signal.SIGHUP: ignore,
+        Channel.CANCEL_SIGNAL: cancellation.on_signal,
     }
+    usual = {signal_number: signal.signal(signal_number, handler) for signal_number, handler in ours.items()}
     # The process that starts executors blocks signals; programs that a body starts would inherit that.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _restore_in_forked_children(usual, ignore)
+    _restore_in_forked_children(usual, ours)
 
 
-def _restore_in_forked_children(usual: dict[signal.Signals, Any], ours: Any) -> None:
+def _restore_in_forked_children(usual: dict[int, Any], ours: dict[int, Any]) -> None:
     """Give a forked child the handlers in ``usual`` in place of ``ours``.
 
     Signals wait from the fork until that is done: one that came in between would be ignored.
@@ -104,7 +117,7 @@ def _restore_in_forked_children(usual: dict[signal.Signals, Any], ours: Any) -> 
 
     def in_child() -> None:
         for signal_number, handler in usual.items():
-            if signal.getsignal(signal_number) is ours:
+            if signal.getsignal(signal_number) is ours[signal_number]:
                 signal.signal(signal_number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask.usual)
 
@@ -129,12 +142,24 @@ def _open_recorder(
     )
 
 
+def _run_uncancelled(attempt: int, body: Callable[[], _Outcome]) -> _Outcome:
+    """Call a body that shares its process with others: it is not cancelled."""
+    del attempt
+    return body()
+
+
 class Executor:
     """Runs assignments with one runner and one recorder."""
 
     def __init__(
-        self, channel: Channel, runner: Runner, recorder: MetricRecorder | None, log: BodyLog
+        self,
+        channel: Channel,
+        runner: Runner,
+        recorder: MetricRecorder | None,
+        log: BodyLog,
+        cancellation: Cancellation,
     ) -> None:
+        self._cancellation = cancellation
         self._channel = channel
         self._runner = runner
         self._recorder = recorder
@@ -143,7 +168,7 @@ class Executor:
     def serve(self) -> None:
         """Run assignments one after the other on this thread, until there are no more."""
         while (assignment := self._channel.receive()) is not None:
-            self._run(assignment)
+            self._run(assignment, self._cancellation.run)
 
     def serve_in_threads(self, threads: int) -> None:
         """Run up to ``threads`` assignments at once, each on a thread of its own."""
@@ -156,7 +181,7 @@ class Executor:
     def _run_in_thread(self, assignment: AttemptAssignment) -> None:
         """Run one assignment; a body that asks the process to exit fails alone."""
         try:
-            self._run(assignment)
+            self._run(assignment, _run_uncancelled)
         except BaseException as error:
             from perago._tracebacks import format_author_exception
 
@@ -169,18 +194,29 @@ class Executor:
                 format_author_exception(error),
             )
 
-    def _run(self, assignment: AttemptAssignment) -> None:
+    def _run(self, assignment: AttemptAssignment, run: _Run) -> None:
         attempt = assignment.attempt
         exceptions: list[str] = []
-        with self._log.attempt(attempt):
-            started = time.perf_counter()
-            status, content, code = self._runner.run(
+
+        def body() -> _Outcome:
+            return self._runner.run(
                 assignment.params,
                 self._recorder,
                 assignment.workspace,
                 on_exception=lambda text: exceptions.append(text),
             )
+
+        with self._log.attempt(attempt):
+            started = time.perf_counter()
+            outcome = run(attempt, body)
             seconds = time.perf_counter() - started
+        if isinstance(outcome, BaseException):
+            from perago._reasons import exception_reason
+
+            # For nobody, unless the body has raised it without being told to stop.
+            self._channel.failed(attempt, False, "body_raised", exception_reason(outcome), seconds, None)
+            return
+        status, content, code = outcome
         if status == "COMPLETED":
             assert isinstance(content, bytes)
             self._channel.completed(attempt, content, seconds)

@@ -306,6 +306,12 @@ class Channel:
     def unready(self, description: str) -> None:
         """Say that the module cannot be used; ``description`` is JSON."""
 
+    CANCEL_SIGNAL: Final[int]
+    """The signal that says that `cancelled` has news."""
+
+    def cancelled(self) -> int | None:
+        """Return the last attempt whose body the supervisor has told to stop, if that is news; does not wait."""
+
     def receive(self) -> AttemptAssignment | None:
         """Wait for the next attempt; ``None`` when the supervisor wants no more or is gone."""
 

@@ -9,6 +9,7 @@ __all__ = [
     "PublishFenceError",
     "RuntimeConfigError",
     "StaleAttemptError",
+    "TaskCancelled",
     "TaskDefinitionError",
     "TaskExecutionError",
     "TaskFailed",
@@ -103,5 +104,16 @@ class PublishFenceError(_CodedError, RuntimeError):
 
 class StaleAttemptError(_CodedError, RuntimeError):
     """The attempt is no longer ours, so nothing of it has an effect."""
+
+    code = "lease_lost"
+
+
+class TaskCancelled(BaseException):
+    """Raised in a body that must stop: its task has timed out, was cancelled, or is somebody else's by now.
+
+    No ``Exception``, so that a body that catches its own errors does not catch it by accident. A body may catch it
+    to clean up and has a few seconds for that, ``PERAGO_CANCEL_GRACE``; whatever it does then, its outcome is not
+    used. Never raised in thread mode.
+    """
 
     code = "lease_lost"

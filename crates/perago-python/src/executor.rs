@@ -8,6 +8,7 @@ use perago_worker::executor::launch::{LAUNCH_VARIABLE, LaunchOptions};
 use perago_worker::executor::message::{
     Assignment, Ended, Failure, FromExecutor, LogLine, Outcome, ToExecutor,
 };
+use perago_worker::guardian::CANCEL_SIGNAL;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -86,11 +87,26 @@ impl Channel {
 
     /// Waits for the next attempt; `None` when the supervisor wants no more or is gone.
     fn receive(&self, py: Python<'_>) -> PyResult<Option<AttemptAssignment>> {
-        match py.detach(|| self.inner.receive())? {
-            Some(ToExecutor::Assign(assignment)) => Ok(Some(AttemptAssignment { inner: *assignment })),
-            Some(ToExecutor::Stop) | None => Ok(None),
+        loop {
+            match py.detach(|| self.inner.receive())? {
+                Some(ToExecutor::Assign(assignment)) => {
+                    return Ok(Some(AttemptAssignment { inner: *assignment }));
+                }
+                // Its body has ended before it could be stopped.
+                Some(ToExecutor::Cancel(_)) => {}
+                Some(ToExecutor::Stop) | None => return Ok(None),
+            }
         }
     }
+
+    /// The last attempt whose body the supervisor has told to stop, if that is news; does not wait.
+    fn cancelled(&self) -> PyResult<Option<u64>> {
+        Ok(self.inner.cancelled()?)
+    }
+
+    /// The signal that says that there is news of that kind.
+    #[classattr]
+    const CANCEL_SIGNAL: i32 = CANCEL_SIGNAL as i32;
 
     /// Reports what the body returned, as JSON.
     fn completed(&self, py: Python<'_>, attempt: u64, result: &[u8], body_seconds: f64) -> PyResult<()> {

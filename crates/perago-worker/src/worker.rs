@@ -46,6 +46,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 /// When bodies have used the whole deadline up, their last values still get this long.
 const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
 
+/// After the deadline of the drain, tasks whose bodies were stopped are given back for this long.
+const RELEASED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Folder of the state directory with the last outcome of each slot.
 const RESULTS: &str = "results";
 
@@ -165,6 +168,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instrume
         arenas: arenas.clone(),
         instruments: instruments.clone(),
         longest_restart_delay: options.settings.restart_max_delay,
+        most_tasks: options.settings.max_tasks_per_executor,
     }
 }
 
@@ -283,6 +287,8 @@ impl Worker {
             logger: self.logger.clone(),
             worker_id: self.conductor_worker_id.clone(),
             reason_limit: settings.failure_reason_max_length as usize,
+            cancel_grace: settings.cancel_grace,
+            stop_grace: self.stop_grace(),
             strict_lease: settings.lease_policy == LeasePolicy::Strict,
             clock: Clock::start(),
             open: self.open.clone(),
@@ -314,10 +320,13 @@ impl Worker {
         let told_at = Instant::now();
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
-            Some(limit) => match tokio::time::timeout(limit, self.drain(poller, &abandon)).await {
-                Ok(stopped) => stopped,
-                Err(_) => self.give_up(&abandon).await,
-            },
+            Some(limit) => {
+                let bodies_end_within = limit - self.stop_grace();
+                match tokio::time::timeout(bodies_end_within, self.drain(poller, &abandon)).await {
+                    Ok(stopped) => stopped,
+                    Err(_) => self.give_up(&abandon).await,
+                }
+            }
         };
         housekeeping.abort();
         if let Some(export) = export {
@@ -357,13 +366,20 @@ impl Worker {
         stopped
     }
 
+    /// What is left before the deadline of the drain when bodies that still run are told to stop.
+    fn stop_grace(&self) -> Duration {
+        let settings = &self.options.settings;
+        let most = settings.shutdown_force_kill_after.map_or(Duration::ZERO, |deadline| deadline / 4);
+        settings.cancel_grace.min(most)
+    }
+
     async fn give_up(&self, abandon: &watch::Sender<bool>) -> Stopped {
         let open = self.open.count() as u64;
         self.logger.write(
             Record::new(
                 Level::Warning,
                 "drain_deadline",
-                "the drain deadline has passed; giving up what runs",
+                "the drain deadline is near; stopping what runs",
             )
             .with("open_attempts", open),
         );
@@ -373,7 +389,7 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), released).await;
+        let _ = tokio::time::timeout(self.stop_grace() + RELEASED_WITHIN, released).await;
         self.pool.kill_all().await;
         Stopped::Forced
     }
@@ -432,7 +448,7 @@ fn resource_attribute_keys(options: &WorkerOptions) -> Vec<String> {
 }
 
 fn died(death: &Death) -> WorkerError {
-    let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
+    let how = death.how();
     let last_lines =
         if death.last_lines.is_empty() { String::new() } else { format!(":\n{}", death.last_lines) };
     WorkerError::ExecutorDied { how, last_lines }

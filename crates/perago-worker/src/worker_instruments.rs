@@ -39,12 +39,23 @@ pub enum RestartCause {
     ChannelLost,
     /// It could not be started.
     NotStarted,
+    /// The kernel killed it because memory ran out.
+    OutOfMemory,
+    /// It had run as many tasks as it may.
+    Recycled,
 }
 
 impl RestartCause {
     /// Every cause.
-    pub const ALL: [Self; 5] =
-        [Self::Exited, Self::Killed, Self::BodyStopped, Self::ChannelLost, Self::NotStarted];
+    pub const ALL: [Self; 7] = [
+        Self::Exited,
+        Self::Killed,
+        Self::BodyStopped,
+        Self::ChannelLost,
+        Self::NotStarted,
+        Self::OutOfMemory,
+        Self::Recycled,
+    ];
 
     /// The value of the label `cause`.
     pub fn code(self) -> &'static str {
@@ -54,6 +65,8 @@ impl RestartCause {
             Self::BodyStopped => "body_stopped",
             Self::ChannelLost => "channel_lost",
             Self::NotStarted => "not_started",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Recycled => "recycled",
         }
     }
 }

@@ -78,10 +78,15 @@ impl BodyRun {
             params,
             workspace: workspace.map(Path::to_owned),
         };
+        let mut stopped = self.stop.subscribe();
         loop {
-            let Ok(ended) = self.slot.lease().assign(assignment.clone()).await else {
-                return Body::NotStarted;
+            // A body that is told to stop while its executor is being replaced does not begin.
+            let assigned = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return not_begun(),
+                assigned = self.slot.lease().assign(assignment.clone()) => assigned,
             };
+            let Ok(ended) = assigned else { return Body::NotStarted };
             let started = Record::new(Level::Info, "task_started", "task handed to an executor");
             context.logger.write(context.open.label(self.number, started));
             match ended.await {
@@ -127,7 +132,7 @@ impl BodyRun {
             body => return body,
         };
         if *self.stop.borrow() || publish.send(()).is_err() {
-            return Body::Ended { end: BodyEnd::NotRead, workspace: None };
+            return not_begun();
         }
         match published.await {
             Ok(Ok(published)) => {
@@ -135,7 +140,7 @@ impl BodyRun {
                 Body::Ended { end: BodyEnd::Ended(ended), workspace: Some(published.output) }
             }
             Ok(Err(error)) => refused(failure_of(&error)),
-            Err(_) => Body::Ended { end: BodyEnd::NotRead, workspace: None },
+            Err(_) => not_begun(),
         }
     }
 
@@ -195,6 +200,10 @@ fn input_of(task: &Task, has_workspace: bool) -> Result<TaskInput, Failure> {
     }
     TaskInput::parse(task.input_data.get(), has_workspace)
         .map_err(|error| refuse(FailureCode::InputInvalid, error.to_string()))
+}
+
+fn not_begun() -> Body {
+    Body::Ended { end: BodyEnd::NotRead, workspace: None }
 }
 
 fn refused(failure: Failure) -> Body {

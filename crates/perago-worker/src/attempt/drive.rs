@@ -31,6 +31,9 @@ use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
+/// A body that is killed is gone after this.
+const KILLED_WITHIN: Duration = Duration::from_millis(500);
+
 /// What every attempt of a worker shares.
 #[derive(Debug)]
 pub struct Context {
@@ -42,6 +45,10 @@ pub struct Context {
     pub worker_id: String,
     /// Failure reasons are cut to this many characters.
     pub reason_limit: usize,
+    /// How long a body that is told to stop has before it is killed.
+    pub cancel_grace: Duration,
+    /// The same for bodies that still run when the worker must end.
+    pub stop_grace: Duration,
     /// Whether a body is stopped when its lease runs out without contact.
     pub strict_lease: bool,
     /// The clock of leases.
@@ -89,6 +96,8 @@ struct Attempt {
     is_measured: bool,
     abandoned: bool,
     lapsed: bool,
+    /// The task is not ours any more: nothing that the body does counts.
+    is_lost: bool,
     /// The body was told to stop: it must not begin again on another executor, and transfers end.
     stop: watch::Sender<bool>,
     mail_sender: mpsc::UnboundedSender<WorkspaceMail>,
@@ -118,6 +127,7 @@ impl Attempt {
             is_measured: false,
             abandoned: false,
             lapsed: false,
+            is_lost: false,
             stop: watch::Sender::new(false),
             mail_sender,
             mail,
@@ -150,7 +160,7 @@ impl Attempt {
             for effect in self.machine.handle(event, now) {
                 self.carry_out(effect).await;
             }
-            self.enforce_strict_lease(now).await;
+            self.enforce_strict_lease(now);
         }
         self.fence = None;
         drop(body);
@@ -213,9 +223,17 @@ impl Attempt {
 
     fn on_body(&mut self, body: Body) -> Event {
         let Body::Ended { end, workspace } = body else { return Event::Abandon };
-        let end = if self.lapsed { lapsed_end(end) } else { end };
+        let end = if self.lapsed { lapsed_end() } else { end };
         let seconds = self.measure();
         let context = &self.context;
+        if self.is_lost {
+            context.open.body_ended(self.number);
+            let is_killed = !matches!(end, BodyEnd::Ended(_));
+            self.log(Level::Info, "body_stopped", "the body has ended; nothing is reported", |record| {
+                record.with("duration_seconds", seconds).with("killed", is_killed)
+            });
+            return Event::BodyEnded;
+        }
         context.instruments.result_waits(self.number);
         context.open.body_ended(self.number);
         let mut finished =
@@ -285,7 +303,9 @@ impl Attempt {
             }
             Effect::StopBody(reason) => {
                 self.fence = None;
-                self.stop_body(reason).await;
+                self.is_lost = true;
+                self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
+                self.stop_body(self.context.cancel_grace);
             }
             Effect::FreeSlot => {
                 self.slot = None;
@@ -338,19 +358,15 @@ impl Attempt {
         });
     }
 
-    async fn kill_body(&self) {
+    /// Tells the body to stop; its end is an event like any other.
+    fn stop_body(&self, grace: Duration) {
         self.stop.send_replace(true);
         if let Some(slot) = &self.slot {
-            slot.lease().stop_body().await;
+            slot.lease().stop_body(self.number, grace);
         }
     }
 
-    async fn stop_body(&self, reason: LostReason) {
-        self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
-        self.kill_body().await;
-    }
-
-    async fn enforce_strict_lease(&mut self, now: Moment) {
+    fn enforce_strict_lease(&mut self, now: Moment) {
         if self.context.strict_lease && self.finished.is_none() && self.machine.is_lapsed(now) && !self.lapsed
         {
             self.lapsed = true;
@@ -360,18 +376,26 @@ impl Attempt {
                 "the lease ran out without contact; stopping the body",
                 |r| r,
             );
-            self.kill_body().await;
+            self.stop_body(self.context.cancel_grace);
         }
     }
 
     async fn release(&self) {
+        // Whoever gets the task next must not meet a body that still runs.
+        let grace = self.context.stop_grace;
+        self.stop_body(grace);
+        if let Some(slot) = self.slot.as_ref().map(|slot| slot.lease())
+            && !slot.body_ends_within(self.number, grace).await
+        {
+            slot.kill_body(self.number).await;
+            slot.body_ends_within(self.number, KILLED_WITHIN).await;
+        }
         let result = TaskResult::release(&self.task, &self.context.worker_id);
         let sent = tokio::time::timeout(RELEASE_WITHIN, self.context.client.update_task(&result)).await;
         let released = matches!(sent, Ok(Ok(())));
         self.log(Level::Info, "task_released", "task given back to the queue", |record| {
             record.with("released", released)
         });
-        self.kill_body().await;
     }
 
     fn settle_entry(&self, closing: Closing) {
@@ -433,14 +457,11 @@ fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
 }
 
 /// The end of a body that was stopped because its lease ran out.
-fn lapsed_end(end: BodyEnd) -> BodyEnd {
-    match end {
-        BodyEnd::Died(_) | BodyEnd::NotRead => BodyEnd::Refused(Failure {
-            code: FailureCode::LeaseLost.code().to_owned(),
-            reason: "the lease ran out without contact with the server, so the body was stopped".to_owned(),
-        }),
-        other => other,
-    }
+fn lapsed_end() -> BodyEnd {
+    BodyEnd::Refused(Failure {
+        code: FailureCode::LeaseLost.code().to_owned(),
+        reason: "the lease ran out without contact with the server, so the body was stopped".to_owned(),
+    })
 }
 
 fn beat_answer(beat: &Result<(), Error>) -> BeatAnswer {

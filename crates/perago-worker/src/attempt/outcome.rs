@@ -45,7 +45,12 @@ impl Finished {
             }
             BodyEnd::Died(death) => Self::failed(task, worker_id, death_failure(&death), reason_limit),
             BodyEnd::NotRead => {
-                let death = Death { status: None, last_lines: String::new(), is_stillborn: false };
+                let death = Death {
+                    status: None,
+                    last_lines: String::new(),
+                    is_stillborn: false,
+                    is_out_of_memory: false,
+                };
                 Self::failed(task, worker_id, death_failure(&death), reason_limit)
             }
             BodyEnd::Refused(failure) => Self::failed(task, worker_id, failure, reason_limit),
@@ -122,11 +127,12 @@ impl Finished {
 
 /// The failure of an attempt whose executor died.
 fn death_failure(death: &Death) -> Failure {
-    let (code, how) = match death.status {
-        Some(status @ ExitStatus::Signal(_)) => (FailureCode::ExecutorKilled, status.to_string()),
-        Some(status @ ExitStatus::Code(_)) => (FailureCode::ExecutorExited, status.to_string()),
-        None => (FailureCode::ExecutorExited, "broke its channel".to_owned()),
+    let code = match death.status {
+        _ if death.is_out_of_memory => FailureCode::ExecutorOutOfMemory,
+        Some(ExitStatus::Signal(_)) => FailureCode::ExecutorKilled,
+        Some(ExitStatus::Code(_)) | None => FailureCode::ExecutorExited,
     };
+    let how = death.how();
     let mut reason = format!("the executor process {how} while it ran the body");
     if !death.last_lines.is_empty() {
         reason.push_str("; its last output:\n");
@@ -168,11 +174,21 @@ mod tests {
     #[test]
     fn a_death_names_the_signal_and_the_last_lines() {
         let status = Some(ExitStatus::Signal(11));
-        let death = Death { status, last_lines: "boom".into(), is_stillborn: false };
+        let death =
+            Death { status, last_lines: "boom".into(), is_stillborn: false, is_out_of_memory: false };
         let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), None, 500);
         assert_eq!(finished.result.status, ResultStatus::Failed);
         let reason = finished.result.reason_for_incompletion.unwrap();
         assert!(reason.contains("SIGSEGV") && reason.ends_with("boom"), "{reason}");
+    }
+
+    #[test]
+    fn a_death_for_want_of_memory_has_a_code_of_its_own() {
+        let status = Some(ExitStatus::Signal(9));
+        let death = Death { status, last_lines: String::new(), is_stillborn: false, is_out_of_memory: true };
+        let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), None, 500);
+        assert_eq!(finished.failure_code.as_deref(), Some("executor_out_of_memory"));
+        assert!(finished.result.reason_for_incompletion.unwrap().contains("memory ran out"));
     }
 
     #[test]

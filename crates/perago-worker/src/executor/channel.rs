@@ -1,13 +1,14 @@
 //! The executor's end of its channel, blocking: what a language binding reads assignments from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{FromRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, FromRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::frame;
 use super::message::{Assignment, Ended, FromExecutor, ToExecutor};
@@ -22,6 +23,8 @@ pub struct ExecutorChannel {
     reader: Mutex<UnixStream>,
     writer: Mutex<UnixStream>,
     results: Option<Results>,
+    /// Read while a body ran, and not for it.
+    kept: Mutex<VecDeque<ToExecutor>>,
 }
 
 /// Where outcomes are written, and whose they are.
@@ -71,7 +74,7 @@ impl ExecutorChannel {
         let stream = unsafe { UnixStream::from_raw_fd(descriptor) };
         fcntl(&stream, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(io::Error::from)?;
         let results = results.map(|directory| Results { directory, running: Mutex::default() });
-        Ok(Self { writer: Mutex::new(stream.try_clone()?), reader: Mutex::new(stream), results })
+        Ok(Self { writer: Mutex::new(stream.try_clone()?), reader: Mutex::new(stream), results, kept: Mutex::default() })
     }
 
     /// Waits for the next message; `None` when the supervisor is gone.
@@ -79,7 +82,11 @@ impl ExecutorChannel {
     /// An assignment is acknowledged before it is returned: one that a dying process never read can be given to
     /// another.
     pub fn receive(&self) -> io::Result<Option<ToExecutor>> {
-        let message = frame::read(&mut *self.reader.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let message = match kept {
+            Some(message) => Some(message),
+            None => frame::read(&mut *self.reader.lock().unwrap_or_else(PoisonError::into_inner))?,
+        };
         if let Some(ToExecutor::Assign(assignment)) = &message {
             if let Some(results) = &self.results {
                 results.begin(assignment);
@@ -87,6 +94,24 @@ impl ExecutorChannel {
             self.send(&FromExecutor::Started(assignment.attempt))?;
         }
         Ok(message)
+    }
+
+    /// The last attempt whose body is to be stopped, of what the supervisor has sent and nobody has read; does not
+    /// wait. Other messages are kept for [`ExecutorChannel::receive`], which must not run at the same time.
+    pub fn cancelled(&self) -> io::Result<Option<u64>> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cancelled = None;
+        loop {
+            let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut ready, PollTimeout::ZERO)? == 0 {
+                return Ok(cancelled);
+            }
+            match frame::read(&mut *reader)? {
+                Some(ToExecutor::Cancel(attempt)) => cancelled = Some(attempt),
+                Some(other) => self.kept.lock().unwrap_or_else(PoisonError::into_inner).push_back(other),
+                None => return Ok(cancelled),
+            }
+        }
     }
 
     /// Sends one message whole, whichever threads send at the same time.

@@ -13,6 +13,8 @@ pub enum ToExecutor {
     Assign(Box<Assignment>),
     /// Finish what runs and exit.
     Stop,
+    /// Stop the body of this attempt, if it runs.
+    Cancel(u64),
 }
 
 /// One attempt handed to an executor.

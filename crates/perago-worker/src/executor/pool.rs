@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::launch::{ExecutorProgram, LaunchOptions};
 use super::message::{Assignment, Ended, Failure, ToExecutor};
+use super::out_of_memory::OutOfMemoryKills;
 use super::output::LastLines;
 use super::process;
 use crate::guardian::{ExitStatus, Guardian, GuardianError, GuardianEvent};
@@ -43,6 +44,8 @@ pub struct PoolOptions {
     pub instruments: Instruments,
     /// A process that dies again and again is replaced after ever longer delays, up to this one.
     pub longest_restart_delay: Duration,
+    /// A process is replaced after so many bodies.
+    pub most_tasks: Option<u64>,
 }
 
 impl PoolOptions {
@@ -61,6 +64,26 @@ pub struct Death {
     pub last_lines: String,
     /// Whether it never ran.
     pub is_stillborn: bool,
+    /// Whether the kernel killed it because memory ran out.
+    pub is_out_of_memory: bool,
+}
+
+impl Death {
+    /// The death of a process that never ran.
+    pub fn stillborn(reason: String) -> Self {
+        Self { status: None, last_lines: reason, is_stillborn: true, is_out_of_memory: false }
+    }
+
+    /// How it ended, as the rest of a sentence.
+    pub fn how(&self) -> String {
+        match self.status {
+            Some(_) if self.is_out_of_memory => {
+                "was killed by the kernel because memory ran out (SIGKILL)".to_owned()
+            }
+            Some(status) => status.to_string(),
+            None => "broke its channel".to_owned(),
+        }
+    }
 }
 
 /// How a body ended, as seen by the supervisor.
@@ -114,6 +137,7 @@ pub(super) struct Inner {
     pub(super) changed: Notify,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stopping: Cell<bool>,
+    pub(super) out_of_memory: OutOfMemoryKills,
     on_body_line: OnBodyLine,
 }
 
@@ -135,8 +159,12 @@ pub(super) struct Executor {
     pub(super) live: RefCell<Option<Live>>,
     /// Slots that nobody has reserved.
     pub(super) free: RefCell<BTreeSet<u32>>,
-    /// The live process was killed by us to stop its body.
+    /// The live process is being ended by us to stop its body.
     pub(super) is_body_stopped: Cell<bool>,
+    /// The live process is ending because it has run as many bodies as it may.
+    pub(super) is_recycled: Cell<bool>,
+    /// Kills for want of memory before its process or the last body was started.
+    pub(super) out_of_memory_before: Cell<u64>,
 }
 
 /// A body that a process was given.
@@ -145,6 +173,10 @@ pub(super) struct Running {
     pub(super) end: oneshot::Sender<BodyEnd>,
     /// Whether the process has said that it read the assignment.
     pub(super) is_read: bool,
+    /// Whether it was told to stop.
+    pub(super) is_stopped: bool,
+    /// How it ended after that; what it has started may still live.
+    pub(super) ended: Option<Box<Ended>>,
 }
 
 /// A process that has said it is ready.
@@ -154,6 +186,8 @@ pub(super) struct Live {
     pub(super) outbox: mpsc::UnboundedSender<ToExecutor>,
     pub(super) running: HashMap<u64, Running>,
     pub(super) last_lines: LastLines,
+    /// Bodies that it was given.
+    pub(super) tasks: u64,
     /// It has closed its channel: it is about to end and takes no more assignments.
     pub(super) closed: bool,
 }
@@ -176,6 +210,8 @@ impl Pool {
                     live: RefCell::new(None),
                     free: RefCell::new((first..first + options.slots_per_process).collect()),
                     is_body_stopped: Cell::new(false),
+                    is_recycled: Cell::new(false),
+                    out_of_memory_before: Cell::new(0),
                 }
             })
             .collect();
@@ -189,6 +225,7 @@ impl Pool {
             changed: Notify::new(),
             readiness: watch::channel(Readiness::Pending).0,
             stopping: Cell::new(false),
+            out_of_memory: OutOfMemoryKills::of_this_process(),
             on_body_line: Box::new(on_body_line),
         }));
         for index in 0..pool.0.executors.len() {
@@ -210,6 +247,7 @@ impl Pool {
     fn dispatch(&self, event: GuardianEvent) {
         let (GuardianEvent::Spawned { token, .. }
         | GuardianEvent::Refused { token, .. }
+        | GuardianEvent::Looked { token, .. }
         | GuardianEvent::Exited { token, .. }) = event;
         if let Some(process) = self.0.by_token.borrow().get(&token) {
             let _ = process.send(event);
@@ -298,8 +336,8 @@ impl Inner {
 
 /// A slot reserved for one attempt; free again when dropped.
 pub struct SlotLease {
-    pool: Rc<Inner>,
-    index: usize,
+    pub(super) pool: Rc<Inner>,
+    pub(super) index: usize,
     slot: u32,
 }
 
@@ -326,7 +364,10 @@ impl SlotLease {
                 if live.running.is_empty() {
                     live.last_lines.clear();
                 }
-                live.running.insert(assignment.attempt, Running { end: sender, is_read: false });
+                live.tasks += 1;
+                self.executor().out_of_memory_before.set(self.pool.out_of_memory.count());
+                let running = Running { end: sender, is_read: false, is_stopped: false, ended: None };
+                live.running.insert(assignment.attempt, running);
                 // A writer that has ended belongs to a process whose death is about to be seen.
                 let _ = live.outbox.send(ToExecutor::Assign(Box::new(assignment)));
                 return Ok(receiver);
@@ -348,20 +389,7 @@ impl SlotLease {
         }
     }
 
-    /// Stops the body by killing its executor with everything in its process group. In thread mode, where other
-    /// attempts share the process, the body is left alone and only its result is ignored.
-    pub async fn stop_body(&self) {
-        if self.pool.options.slots_per_process > 1 {
-            return;
-        }
-        let token = self.executor().live.borrow().as_ref().map(|live| live.token);
-        if let Some(token) = token {
-            self.executor().is_body_stopped.set(true);
-            let _ = self.pool.guardian.kill(token, Signal::SIGKILL).await;
-        }
-    }
-
-    fn executor(&self) -> &Executor {
+    pub(super) fn executor(&self) -> &Executor {
         &self.pool.executors[self.index]
     }
 }

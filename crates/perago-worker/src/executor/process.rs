@@ -13,8 +13,8 @@ use super::frame;
 use super::launch::{Descriptors, LAUNCH_VARIABLE};
 use super::message::{FromExecutor, LogLine, ToExecutor};
 use super::output::{LastLines, follow};
-use super::pool::{BodyEnd, Death, Inner, Live, Readiness};
-use super::restart;
+use super::pool::{BodyEnd, Death, Executor, Inner, Live, Readiness};
+use super::{restart, stopping};
 use crate::guardian::{ExitStatus, GuardianEvent, SpawnRequest};
 use crate::logs::{Level, Record};
 use crate::worker_instruments::RestartCause;
@@ -27,7 +27,8 @@ const ENDS_ALONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Keeps the process at `index` alive until the pool stops.
 pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
-    let mut consecutive = 0;
+    let mut consecutive: u32 = 0;
+    let longest = pool.options.longest_restart_delay;
     while !pool.stopping.get() {
         let started = Instant::now();
         let death = run(&pool, index).await;
@@ -38,17 +39,12 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
         if started.elapsed() > restart::PROVEN_AFTER {
             consecutive = 0;
         }
-        let delay = restart::delay(consecutive, pool.options.longest_restart_delay);
-        consecutive = consecutive.saturating_add(1);
-        let is_body_stopped = pool.executors[index].is_body_stopped.take();
-        pool.options.instruments.executor_restarted(restart_cause(is_body_stopped, &death));
-        let how = death.status.map_or_else(|| "broke its channel".to_owned(), |status| status.to_string());
-        pool.logger.write(
-            Record::new(Level::Error, "executor_exited", format!("executor {how}; restarting"))
-                .with("slot", index as u64 + 1)
-                .with("restart_delay_seconds", delay.as_secs_f64())
-                .with("stderr", death.last_lines),
-        );
+        let cause = restart_cause(&pool.executors[index], &death);
+        pool.options.instruments.executor_restarted(cause);
+        let is_ours = matches!(cause, RestartCause::BodyStopped | RestartCause::Recycled);
+        let delay = if is_ours { Duration::ZERO } else { restart::delay(consecutive, longest) };
+        consecutive = if is_ours { consecutive } else { consecutive.saturating_add(1) };
+        log_end(&pool, index, cause, delay, death);
         let stopped = async {
             while !pool.stopping.get() {
                 pool.changed.notified().await;
@@ -61,10 +57,33 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
     }
 }
 
-fn restart_cause(is_body_stopped: bool, death: &Death) -> RestartCause {
+fn log_end(pool: &Inner, index: usize, cause: RestartCause, delay: Duration, death: Death) {
+    let how = death.how();
+    let (level, event, message) = match cause {
+        RestartCause::Recycled => {
+            (Level::Info, "executor_recycled", "executor has run as many tasks as it may; restarting".to_owned())
+        }
+        RestartCause::BodyStopped => {
+            (Level::Warning, "executor_exited", format!("executor {how} to stop its body; restarting"))
+        }
+        _ => (Level::Error, "executor_exited", format!("executor {how}; restarting")),
+    };
+    pool.logger.write(
+        Record::new(level, event, message)
+            .with("slot", index as u64 + 1)
+            .with("cause", cause.code())
+            .with("restart_delay_seconds", delay.as_secs_f64())
+            .with("stderr", death.last_lines),
+    );
+}
+
+fn restart_cause(executor: &Executor, death: &Death) -> RestartCause {
+    let (is_body_stopped, is_recycled) = (executor.is_body_stopped.take(), executor.is_recycled.take());
     match death.status {
         _ if death.is_stillborn => RestartCause::NotStarted,
         _ if is_body_stopped => RestartCause::BodyStopped,
+        Some(ExitStatus::Code(0)) if is_recycled => RestartCause::Recycled,
+        _ if death.is_out_of_memory => RestartCause::OutOfMemory,
         Some(ExitStatus::Signal(_)) => RestartCause::Killed,
         Some(ExitStatus::Code(_)) => RestartCause::Exited,
         None => RestartCause::ChannelLost,
@@ -76,6 +95,7 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     let token = pool.next_token.replace(pool.next_token.get() + 1);
     let (sender, events) = mpsc::unbounded_channel();
     pool.by_token.borrow_mut().insert(token, sender);
+    pool.executors[index].out_of_memory_before.set(pool.out_of_memory.count());
     let last_lines = LastLines::default();
     let started = start(pool, index, token, &last_lines).await;
     let death = match started {
@@ -83,7 +103,7 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
         Err(error) => {
             let reason = error.to_string();
             announce(pool, Readiness::Refused(reason.clone()));
-            Death { status: None, last_lines: reason, is_stillborn: true }
+            Death::stillborn(reason)
         }
     };
     pool.by_token.borrow_mut().remove(&token);
@@ -172,7 +192,7 @@ async fn serve(
 ) -> Death {
     let (mut reader, writer) = channel.into_split();
     let (outbox, messages) = mpsc::unbounded_channel();
-    tokio::task::spawn_local(write_all(writer, messages));
+    tokio::task::spawn_local(write_all(Rc::clone(pool), token, writer, messages));
     let frames = async {
         while let Ok(Some(message)) = frame::read_async::<FromExecutor>(&mut reader).await {
             on_message(pool, index, token, &outbox, last_lines, message);
@@ -201,9 +221,13 @@ async fn serve(
                 Some(GuardianEvent::Exited { status, .. }) => break (!killed).then_some(status),
                 Some(GuardianEvent::Refused { reason, .. }) => {
                     announce(pool, Readiness::Refused(reason.clone()));
-                    return Death { status: None, last_lines: reason, is_stillborn: true };
+                    return Death::stillborn(reason);
                 }
                 Some(GuardianEvent::Spawned { .. }) => {}
+                Some(GuardianEvent::Looked { has_started, .. }) => {
+                    stopping::on_looked(pool, index, token, has_started);
+                    end_if_used_up(pool, index);
+                }
                 None => break None,
             }
         }
@@ -213,10 +237,16 @@ async fn serve(
     }
     // The pipes are read by tasks of their own: let them see what the dead process left.
     tokio::task::yield_now().await;
-    Death { status, last_lines: last_lines.text(), is_stillborn: false }
+    let is_ours = pool.executors[index].is_body_stopped.get();
+    let is_out_of_memory = status == Some(ExitStatus::Signal(libc::SIGKILL))
+        && !is_ours
+        && pool.out_of_memory.explains_death(pool.executors[index].out_of_memory_before.get());
+    Death { status, last_lines: last_lines.text(), is_stillborn: false, is_out_of_memory }
 }
 
 async fn write_all(
+    pool: Rc<Inner>,
+    token: u64,
     mut writer: tokio::net::unix::OwnedWriteHalf,
     mut messages: mpsc::UnboundedReceiver<ToExecutor>,
 ) {
@@ -224,6 +254,26 @@ async fn write_all(
         if frame::write_async(&mut writer, &message).await.is_err() {
             return;
         }
+        // After the message: whoever is told to look finds it.
+        if matches!(message, ToExecutor::Cancel(_)) {
+            let _ = pool.guardian.interrupt(token).await;
+        }
+    }
+}
+
+/// A process that has run as many bodies as it may ends after the last of them.
+fn end_if_used_up(pool: &Inner, index: usize) {
+    let executor = &pool.executors[index];
+    if let (Some(live), Some(most)) = (executor.live.borrow_mut().as_mut(), pool.options.most_tasks)
+        && live.tasks >= most
+        && !live.closed
+        && !pool.stopping.get()
+        && live.running.len() < pool.options.slots_per_process as usize
+        && live.running.values().all(|running| running.ended.is_none())
+    {
+        live.closed = true;
+        executor.is_recycled.set(true);
+        let _ = live.outbox.send(ToExecutor::Stop);
     }
 }
 
@@ -243,6 +293,7 @@ fn on_message(
                 outbox: outbox.clone(),
                 running: HashMap::new(),
                 last_lines: last_lines.clone(),
+                tasks: 0,
                 closed: false,
             };
             *executor.live.borrow_mut() = Some(live);
@@ -268,11 +319,8 @@ fn on_message(
             }
         }
         FromExecutor::Ended(ended) => {
-            let running =
-                executor.live.borrow_mut().as_mut().and_then(|live| live.running.remove(&ended.attempt));
-            if let Some(running) = running {
-                let _ = running.end.send(BodyEnd::Ended(ended));
-            }
+            stopping::on_ended(pool, index, token, ended);
+            end_if_used_up(pool, index);
             pool.changed.notify_waiters();
         }
         FromExecutor::Log(line) => {

@@ -58,6 +58,16 @@ impl Guardian {
         self.send(&ToGuardian::Kill { token, signal: signal as i32 }, &[]).await
     }
 
+    /// Sends [`CANCEL_SIGNAL`](super::CANCEL_SIGNAL) to a process that is not reaped yet, and to no other.
+    pub async fn interrupt(&self, token: u64) -> Result<(), GuardianError> {
+        self.send(&ToGuardian::Interrupt { token }, &[]).await
+    }
+
+    /// Asks for a [`GuardianEvent::Looked`]; a process that has ended gets no answer.
+    pub async fn look(&self, token: u64) -> Result<(), GuardianError> {
+        self.send(&ToGuardian::Look { token }, &[]).await
+    }
+
     /// Waits for the guardian's next event.
     ///
     /// # Errors

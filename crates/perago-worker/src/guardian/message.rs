@@ -12,7 +12,15 @@ pub(super) enum ToGuardian {
     Spawn(SpawnRequest),
     /// Send `signal` to the process group of the process started under `token`.
     Kill { token: u64, signal: i32 },
+    /// Send [`CANCEL_SIGNAL`] to the process started under `token` alone.
+    Interrupt { token: u64 },
+    /// Say whether anything lives that the process started under `token` has started.
+    Look { token: u64 },
 }
+
+/// Tells an executor to look for an order to stop its body. Its default is to be ignored, so that it harms neither
+/// an executor that still imports nor what a body starts.
+pub const CANCEL_SIGNAL: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
 
 /// A process to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +52,13 @@ pub enum GuardianEvent {
         token: u64,
         /// The system's reason.
         reason: String,
+    },
+    /// The answer to a look.
+    Looked {
+        /// Token of the process.
+        token: u64,
+        /// Whether it has started something that still lives.
+        has_started: bool,
     },
     /// The process has ended.
     Exited {

@@ -11,5 +11,5 @@ mod processes;
 mod serve;
 
 pub use handle::{Guardian, GuardianError};
-pub use message::{ExitStatus, GuardianEvent, SpawnRequest};
+pub use message::{CANCEL_SIGNAL, ExitStatus, GuardianEvent, SpawnRequest};
 pub use serve::{Forked, fork};

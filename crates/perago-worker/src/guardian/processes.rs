@@ -51,6 +51,22 @@ pub(super) fn kill_started_by(token: u64) {
     }
 }
 
+/// Whether the executor with this process id and token has started something that still lives, wherever it has gone.
+pub(super) fn has_started(executor: i32, token: u64) -> bool {
+    let wanted = format!("{TOKEN_VARIABLE}={token}");
+    below(executor).into_iter().any(is_alive)
+        || below(std::process::id() as i32)
+            .into_iter()
+            .any(|pid| pid != executor && has_in_environment(pid, wanted.as_bytes()))
+}
+
+/// Whether a process has not ended. What has ended stays visible until it is waited for.
+fn is_alive(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(')').is_some_and(|(_, rest)| !matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+    })
+}
+
 /// Whether a live process was started with this variable. A process that has ended has no environment.
 fn has_in_environment(pid: i32, wanted: &[u8]) -> bool {
     std::fs::read(format!("/proc/{pid}/environ"))

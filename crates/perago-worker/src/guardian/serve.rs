@@ -19,7 +19,7 @@ use nix::sys::socket::{
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, setsid};
 
-use super::message::{ExitStatus, GuardianEvent, SpawnRequest, ToGuardian};
+use super::message::{CANCEL_SIGNAL, ExitStatus, GuardianEvent, SpawnRequest, ToGuardian};
 use super::processes;
 use crate::executor::channel::CHANNEL_VARIABLE;
 
@@ -141,9 +141,7 @@ fn handle(
             report(socket, &event);
         }
         ToGuardian::Kill { token, signal } => {
-            // Only a child that is not reaped yet is signalled: its process id cannot have been reused.
-            let child = children.iter().find(|(_, known)| **known == token).map(|(pid, _)| *pid);
-            match (child, Signal::try_from(signal)) {
+            match (child_of(children, token), Signal::try_from(signal)) {
                 (Some(pid), Ok(Signal::SIGKILL)) => {
                     let started = processes::below(pid);
                     let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
@@ -156,7 +154,24 @@ fn handle(
                 _ => {}
             }
         }
+        ToGuardian::Interrupt { token } => {
+            if let Some(pid) = child_of(children, token) {
+                let _ = kill(Pid::from_raw(pid), CANCEL_SIGNAL);
+            }
+        }
+        ToGuardian::Look { token } => {
+            if let Some(pid) = child_of(children, token) {
+                let has_started = processes::has_started(pid, token);
+                report(socket, &GuardianEvent::Looked { token, has_started });
+            }
+        }
     }
+}
+
+/// The child that was started under `token`. Only one that is not reaped yet is signalled: its process id cannot have
+/// been reused.
+fn child_of(children: &HashMap<i32, u64>, token: u64) -> Option<i32> {
+    children.iter().find(|(_, known)| **known == token).map(|(pid, _)| *pid)
 }
 
 fn spawn(request: &SpawnRequest, descriptors: Vec<OwnedFd>) -> std::io::Result<i32> {

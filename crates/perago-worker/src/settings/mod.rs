@@ -56,6 +56,8 @@ pub const MAXIMUM_POLL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default of `PERAGO_EXECUTOR_READY_TIMEOUT`: heavy libraries take minutes to import from cold network disks.
 pub const DEFAULT_EXECUTOR_READY_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Default of `PERAGO_CANCEL_GRACE`: with what a kill takes, a lost body is gone within five seconds.
+pub const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(3);
 /// Default of `PERAGO_RESTART_MAX_DELAY`.
 pub const DEFAULT_RESTART_MAX_DELAY: Duration = Duration::from_secs(30);
 
@@ -88,6 +90,10 @@ pub struct Settings {
     pub lease_policy: LeasePolicy,
     /// Limit for an executor to import the module.
     pub executor_ready_timeout: Duration,
+    /// How long a body that is told to stop has before it is killed.
+    pub cancel_grace: Duration,
+    /// Tasks after which an executor is replaced.
+    pub max_tasks_per_executor: Option<u64>,
     /// Longest wait before a dead executor is replaced.
     pub restart_max_delay: Duration,
     /// Whether each step of an attempt is on the disk before the next one.
@@ -188,7 +194,13 @@ impl Settings {
                 DEFAULT_EXECUTOR_READY_TIMEOUT,
                 &mut errors,
             ),
-            restart_max_delay: reader.restart_max_delay(&mut errors),
+            cancel_grace: reader.short_duration("PERAGO_CANCEL_GRACE", DEFAULT_CANCEL_GRACE, &mut errors),
+            max_tasks_per_executor: reader.optional_integer("PERAGO_MAX_TASKS_PER_EXECUTOR", &mut errors),
+            restart_max_delay: reader.short_duration(
+                "PERAGO_RESTART_MAX_DELAY",
+                DEFAULT_RESTART_MAX_DELAY,
+                &mut errors,
+            ),
             journal_is_synced: errors.keep(modes::journal_is_synced(environment), false),
             outbox_retention: reader.days("PERAGO_OUTBOX_RETENTION", DEFAULT_OUTBOX_RETENTION, &mut errors),
             workspace_cache: errors.keep(workspace_cache::parse(environment, &workspace_root), None),
@@ -291,10 +303,14 @@ impl Reader<'_> {
         errors.keep(read, DEFAULT_POLL_TIMEOUT)
     }
 
-    fn restart_max_delay(&self, errors: &mut Errors) -> Duration {
-        const NAME: &str = "PERAGO_RESTART_MAX_DELAY";
-        let read = self.environment.get(NAME).map(|text| quantities::short_duration(NAME, text));
-        errors.keep(read.unwrap_or(Ok(DEFAULT_RESTART_MAX_DELAY)), DEFAULT_RESTART_MAX_DELAY)
+    fn short_duration(&self, name: &str, default: Duration, errors: &mut Errors) -> Duration {
+        let read = self.environment.get(name).map(|text| quantities::short_duration(name, text));
+        errors.keep(read.unwrap_or(Ok(default)), default)
+    }
+
+    fn optional_integer(&self, name: &str, errors: &mut Errors) -> Option<u64> {
+        let read = self.environment.get(name).map(|text| quantities::positive_integer(name, text));
+        errors.keep(read.transpose(), None)
     }
 
     fn log_file_max_size(&self, errors: &mut Errors) -> u64 {

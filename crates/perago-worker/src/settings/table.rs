@@ -74,6 +74,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("PERAGO_POLL_TIMEOUT", "1s", "duration of at most 5s, ms allowed", "How long the server holds an idle worker's poll.", Setting),
     variable("PERAGO_LEASE_POLICY", "lapse", "lapse or strict", "What happens to a body whose lease passed without contact: it runs on, or it is stopped.", Setting),
     variable("PERAGO_EXECUTOR_READY_TIMEOUT", "5m", DURATION_RULE, "Limit for an executor to import the module.", Setting),
+    variable("PERAGO_CANCEL_GRACE", "3s", "positive duration, ms allowed", "How long a body that is told to stop has before it is killed.", Setting),
+    variable("PERAGO_MAX_TASKS_PER_EXECUTOR", "", "positive integer", "Tasks after which an executor is replaced; without it, it is kept.", Setting),
     variable("PERAGO_RESTART_MAX_DELAY", "30s", "positive duration, ms allowed", "Longest wait before an executor that dies again and again is replaced.", Setting),
     variable("PERAGO_JOURNAL_SYNC", "system", "system or always", "When steps of attempts reach the disk: when the system writes them, or each before the next one.", Setting),
     variable("PERAGO_OUTBOX_RETENTION", "30d", "positive integer and d", "Age at which results are forgotten that can never be delivered.", Setting),
