@@ -211,10 +211,9 @@ class Executor:
             outcome = run(attempt, body)
             seconds = time.perf_counter() - started
         if isinstance(outcome, BaseException):
-            from perago._reasons import exception_reason
-
             # For nobody, unless the body has raised it without being told to stop.
-            self._channel.failed(attempt, False, "body_raised", exception_reason(outcome), seconds, None)
+            reason = f"{type(outcome).__name__}: {outcome}"
+            self._channel.failed(attempt, False, "body_raised", reason, seconds, None)
             return
         status, content, code = outcome
         if status == "COMPLETED":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypedDict, TypeVar, final
+from typing import Any, Final, Literal, TypedDict, TypeVar, final
 
 from perago.metrics import MetricRecorder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import logging
 import math
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from loguru import logger
 from pydantic import BaseModel
 
-from perago import TaskFailed, TaskTerminalError, task
+from perago import TaskCancelled, TaskFailed, TaskTerminalError, task
 
 
 class Params(BaseModel):
@@ -51,6 +52,38 @@ def start_child(folder: Path) -> None:
     (folder / "child").write_text(str(child.pid))
 
 
+def clean_up(folder: Path) -> None:
+    """Write, once told to stop, that there was time to clean up."""
+    try:
+        gate(folder)
+    finally:
+        time.sleep(0.2)
+        (folder / "cleaned").write_text(str(os.getpid()))
+
+
+def swallow(folder: Path) -> None:
+    """Treat being told to stop as any other error, which is wrong, and go on."""
+    try:
+        gate(folder)
+    except TaskCancelled as error:
+        (folder / "caught").write_text(str(error))
+
+
+def compute(folder: Path) -> None:
+    """Stay in native code for longer than any test."""
+    (folder / "started").write_text(str(os.getpid()))
+    hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000_000_000)
+
+
+def take_memory(folder: Path) -> None:
+    """Take memory until there is none."""
+    group = Path(os.environ["SUITE_CGROUP"])
+    (folder / "started").write_text(str(os.getpid()))
+    taken = []
+    while group.exists():
+        taken.append(b"x" * 1_000_000)
+
+
 def write_log(text: str) -> None:
     print(f"printed {text}")
     print(f"to stderr {text}", file=sys.stderr)
@@ -71,6 +104,16 @@ def scenario(params: Params) -> Result:
         case "child":
             start_child(params.folder)
             gate(params.folder)
+        case "clean":
+            clean_up(params.folder)
+        case "swallow":
+            swallow(params.folder)
+        case "native":
+            compute(params.folder)
+        case "cancelled":
+            raise TaskCancelled(text)
+        case "memory":
+            take_memory(params.folder)
         case "sleep":
             time.sleep(params.number)
         case "failed":
