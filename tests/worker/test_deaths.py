@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cgroups import MemoryCgroup
 from support.conductor import Conductor
 from support.waiting import until
 from support.worker import Worker
@@ -75,3 +76,36 @@ def test_an_idle_executor_that_is_killed_is_replaced(deadly: Shared) -> None:
     until(lambda: victim not in {process.pid for process in deadly.worker.executors()}, "its end")
     until(lambda: len(deadly.worker.executors()) == 5, "its successor")
     assert deadly.run("echo")["status"] == "COMPLETED"
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryCgroup]:
+    try:
+        group = MemoryCgroup(f"perago-suite-{os.getpid()}")
+    except OSError as error:
+        pytest.skip(f"no memory cgroup can be made here: {error}")
+    yield group
+    group.remove()
+
+
+def test_an_executor_that_is_killed_for_want_of_memory_says_so(
+    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name)
+    with memory.entered():
+        worker = Worker(tmp_path, conductor.url, task_name, SUITE_CGROUP=str(memory.path))
+    with worker:
+        shared = Shared(conductor, worker, task_name)
+        memory.leave_bytes(50_000_000)
+        task = shared.run("memory", folder=str(folder))
+        reason = str(task["reasonForIncompletion"])
+        assert reason.startswith("the executor process was killed by the kernel because memory ran out")
+        failed = worker.wait_record("task_failed")
+        assert failed["failure_code"] == "executor_out_of_memory"
+        assert worker.wait_record("executor_exited")["cause"] == "out_of_memory"
+        # The same signal from somebody else is no evidence.
+        second = tmp_path / "second"
+        second.mkdir()
+        task = shared.run("signal", number=int(signal.SIGKILL), folder=str(second))
+        assert "was killed by SIGKILL" in str(task["reasonForIncompletion"])
+        assert worker.wait_record("task_failed", task_id=task["taskId"])["failure_code"] == "executor_killed"

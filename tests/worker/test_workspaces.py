@@ -155,3 +155,16 @@ def test_disjoint_changes_are_merged_over_a_moved_head(suite: Suite) -> None:
     assert task["status"] == "COMPLETED", task
     assert suite.lake.get("main", "in/other.txt").body == b"somebody else"
     assert suite.lake.get("main", "in/a.txt").body == b"second"
+
+
+def test_a_cancelled_body_publishes_nothing_and_leaves_nothing(suite: Suite, tmp_path: Path) -> None:
+    before = suite.lake.head()
+    params = {"write": {"a.txt": "second"}, "folder": str(tmp_path)}
+    run = suite.conductor.start(suite.task, params, pinned(suite.lake))
+    until(lambda: (tmp_path / "started").exists(), "the body's start")
+    assert len(suite.leftovers()) == 1
+    suite.conductor.terminate(run)
+    assert suite.worker.wait_record("body_stopped")["killed"] is False
+    suite.nothing_left()
+    assert suite.lake.head() == before
+    assert suite.worker.records("workspace_staged") == []
