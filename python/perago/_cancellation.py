@@ -18,9 +18,9 @@ Value = TypeVar("Value")
 class Cancellation:
     """Raises `TaskCancelled` in the body that the main thread runs, when the supervisor says so.
 
-    The supervisor's signal only says that the channel has news. Whom the news is about stands in the message, so
-    that a signal that comes late stops no other body. Python runs signal handlers on the main thread, between two
-    steps of the interpreter, hence never while that thread reads the channel itself.
+    The supervisor's signal only says that the channel has news. Whom the news is about stands in the message,
+    so that a signal that comes late stops no other body. Python runs signal handlers on the main thread,
+    between two steps of the interpreter, hence never while that thread reads the channel itself.
     """
 
     def __init__(self, channel: Channel) -> None:

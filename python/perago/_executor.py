@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from perago._body_log import BodyLog
     from perago._cancellation import Cancellation
     from perago._native import AttemptAssignment
-    from perago.metrics import MetricRecorder
     from perago.errors import TaskCancelled
+    from perago.metrics import MetricRecorder
     from perago.models import MetricSpec
 
     _Outcome: TypeAlias = tuple[str, bytes | str, str]
@@ -80,7 +80,7 @@ def _describe_only(channel: Channel) -> None:
 
 
 def _let_the_supervisor_decide(cancellation: Cancellation) -> None:
-    """Ignore the signals that stop a worker, and hear the one that stops a body, but not in what a body starts.
+    """Ignore the signals that stop a worker, hear the one that stops a body; neither in what a body starts.
 
     A service manager sends SIGTERM to every process of the worker; the supervisor lets running bodies end. A
     Python handler, unlike SIG_IGN, is not inherited by a program that the body executes. A forked child

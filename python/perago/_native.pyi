@@ -310,7 +310,7 @@ class Channel:
     """The signal that says that `cancelled` has news."""
 
     def cancelled(self) -> int | None:
-        """Return the last attempt whose body the supervisor has told to stop, if that is news; does not wait."""
+        """Return the last attempt whose body is to be stopped, if that is news; does not wait."""
 
     def receive(self) -> AttemptAssignment | None:
         """Wait for the next attempt; ``None`` when the supervisor wants no more or is gone."""

@@ -111,9 +111,10 @@ class StaleAttemptError(_CodedError, RuntimeError):
 class TaskCancelled(BaseException):
     """Raised in a body that must stop: its task has timed out, was cancelled, or is somebody else's by now.
 
-    No ``Exception``, so that a body that catches its own errors does not catch it by accident. A body may catch it
-    to clean up and has a few seconds for that, ``PERAGO_CANCEL_GRACE``; whatever it does then, its outcome is not
-    used. Never raised in thread mode.
+    No ``Exception``, so that a body that catches its own errors does not catch it by accident. A body may
+    catch it to clean up and has a few seconds for that, ``PERAGO_CANCEL_GRACE``; whatever it does then, its
+    outcome is not used. Never raised in thread mode.
     """
 
-    code = "lease_lost"
+    code: str = "lease_lost"
+    hint: str | None = None

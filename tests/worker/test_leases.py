@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from support.conductor import Conductor
-from support.processes import marked
 from support.proxy import Answer, Drop, Exchange, Proxy
 from support.waiting import until
 from support.worker import Worker
@@ -187,10 +186,9 @@ def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
 ) -> None:
     conductor.define(task_name, responseTimeoutSeconds=1)
     with Worker(tmp_path, proxy.url, task_name, PERAGO_LEASE_POLICY="strict") as worker:
-        conductor.start(task_name, {"action": "gate", "folder": str(folder)})
+        conductor.start(task_name, {"action": "clean", "folder": str(folder)})
         started(folder)
-        pid = int((folder / "started").read_text())
         proxy.cut()
         worker.wait_record("lease_lapsed")
         assert worker.wait_record("task_failed")["failure_code"] == "lease_lost"
-        until(lambda: pid not in {process.pid for process in marked(worker.mark)}, "the body's end", 5)
+        assert (folder / "cleaned").exists()

@@ -376,12 +376,8 @@ impl Worker {
     async fn give_up(&self, abandon: &watch::Sender<bool>) -> Stopped {
         let open = self.open.count() as u64;
         self.logger.write(
-            Record::new(
-                Level::Warning,
-                "drain_deadline",
-                "the drain deadline is near; stopping what runs",
-            )
-            .with("open_attempts", open),
+            Record::new(Level::Warning, "drain_deadline", "the drain deadline is near; stopping what runs")
+                .with("open_attempts", open),
         );
         abandon.send_replace(true);
         let released = async {

@@ -174,8 +174,7 @@ mod tests {
     #[test]
     fn a_death_names_the_signal_and_the_last_lines() {
         let status = Some(ExitStatus::Signal(11));
-        let death =
-            Death { status, last_lines: "boom".into(), is_stillborn: false, is_out_of_memory: false };
+        let death = Death { status, last_lines: "boom".into(), is_stillborn: false, is_out_of_memory: false };
         let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), None, 500);
         assert_eq!(finished.result.status, ResultStatus::Failed);
         let reason = finished.result.reason_for_incompletion.unwrap();

@@ -74,7 +74,12 @@ impl ExecutorChannel {
         let stream = unsafe { UnixStream::from_raw_fd(descriptor) };
         fcntl(&stream, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(io::Error::from)?;
         let results = results.map(|directory| Results { directory, running: Mutex::default() });
-        Ok(Self { writer: Mutex::new(stream.try_clone()?), reader: Mutex::new(stream), results, kept: Mutex::default() })
+        Ok(Self {
+            writer: Mutex::new(stream.try_clone()?),
+            reader: Mutex::new(stream),
+            results,
+            kept: Mutex::default(),
+        })
     }
 
     /// Waits for the next message; `None` when the supervisor is gone.

@@ -60,9 +60,11 @@ pub(super) async fn keep_alive(pool: Rc<Inner>, index: usize) {
 fn log_end(pool: &Inner, index: usize, cause: RestartCause, delay: Duration, death: Death) {
     let how = death.how();
     let (level, event, message) = match cause {
-        RestartCause::Recycled => {
-            (Level::Info, "executor_recycled", "executor has run as many tasks as it may; restarting".to_owned())
-        }
+        RestartCause::Recycled => (
+            Level::Info,
+            "executor_recycled",
+            "executor has run as many tasks as it may; restarting".to_owned(),
+        ),
         RestartCause::BodyStopped => {
             (Level::Warning, "executor_exited", format!("executor {how} to stop its body; restarting"))
         }

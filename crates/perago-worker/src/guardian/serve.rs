@@ -140,20 +140,18 @@ fn handle(
             };
             report(socket, &event);
         }
-        ToGuardian::Kill { token, signal } => {
-            match (child_of(children, token), Signal::try_from(signal)) {
-                (Some(pid), Ok(Signal::SIGKILL)) => {
-                    let started = processes::below(pid);
-                    let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
-                    processes::kill_all(&started);
-                    processes::kill_started_by(token);
-                }
-                (Some(pid), Ok(signal)) => {
-                    let _ = kill(Pid::from_raw(-pid), signal);
-                }
-                _ => {}
+        ToGuardian::Kill { token, signal } => match (child_of(children, token), Signal::try_from(signal)) {
+            (Some(pid), Ok(Signal::SIGKILL)) => {
+                let started = processes::below(pid);
+                let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);
+                processes::kill_all(&started);
+                processes::kill_started_by(token);
             }
-        }
+            (Some(pid), Ok(signal)) => {
+                let _ = kill(Pid::from_raw(-pid), signal);
+            }
+            _ => {}
+        },
         ToGuardian::Interrupt { token } => {
             if let Some(pid) = child_of(children, token) {
                 let _ = kill(Pid::from_raw(pid), CANCEL_SIGNAL);
