@@ -321,7 +321,7 @@ impl Worker {
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
             Some(limit) => {
-                let bodies_end_within = limit - self.stop_grace();
+                let bodies_end_within = limit.saturating_sub(self.stop_grace());
                 match tokio::time::timeout(bodies_end_within, self.drain(poller, &abandon)).await {
                     Ok(stopped) => stopped,
                     Err(_) => self.give_up(&abandon).await,

@@ -82,6 +82,15 @@ pub async fn run(
     context.open.end(number);
 }
 
+/// Why a body was told to stop before the worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoppedFor {
+    /// The lease has passed without contact.
+    Lapse,
+    /// The task is not ours any more: nothing that the body does counts.
+    Loss,
+}
+
 struct Attempt {
     context: Rc<Context>,
     task: Rc<Task>,
@@ -95,9 +104,7 @@ struct Attempt {
     started_at: Moment,
     is_measured: bool,
     abandoned: bool,
-    lapsed: bool,
-    /// The task is not ours any more: nothing that the body does counts.
-    is_lost: bool,
+    stopped_for: Option<StoppedFor>,
     /// The body was told to stop: it must not begin again on another executor, and transfers end.
     stop: watch::Sender<bool>,
     mail_sender: mpsc::UnboundedSender<WorkspaceMail>,
@@ -126,8 +133,7 @@ impl Attempt {
             started_at: now,
             is_measured: false,
             abandoned: false,
-            lapsed: false,
-            is_lost: false,
+            stopped_for: None,
             stop: watch::Sender::new(false),
             mail_sender,
             mail,
@@ -223,10 +229,9 @@ impl Attempt {
 
     fn on_body(&mut self, body: Body) -> Event {
         let Body::Ended { end, workspace } = body else { return Event::Abandon };
-        let end = if self.lapsed { lapsed_end() } else { end };
         let seconds = self.measure();
         let context = &self.context;
-        if self.is_lost {
+        if self.stopped_for == Some(StoppedFor::Loss) {
             context.open.body_ended(self.number);
             let is_killed = !matches!(end, BodyEnd::Ended(_));
             self.log(Level::Info, "body_stopped", "the body has ended; nothing is reported", |record| {
@@ -234,6 +239,7 @@ impl Attempt {
             });
             return Event::BodyEnded;
         }
+        let end = if self.stopped_for.is_some() { lapsed_end() } else { end };
         context.instruments.result_waits(self.number);
         context.open.body_ended(self.number);
         let mut finished =
@@ -303,7 +309,7 @@ impl Attempt {
             }
             Effect::StopBody(reason) => {
                 self.fence = None;
-                self.is_lost = true;
+                self.stopped_for = Some(StoppedFor::Loss);
                 self.log(Level::Warning, "task_lost", lost_text(reason), |record| record);
                 self.stop_body(self.context.cancel_grace);
             }
@@ -367,9 +373,9 @@ impl Attempt {
     }
 
     fn enforce_strict_lease(&mut self, now: Moment) {
-        if self.context.strict_lease && self.finished.is_none() && self.machine.is_lapsed(now) && !self.lapsed
-        {
-            self.lapsed = true;
+        let is_body_wanted = self.finished.is_none() && self.stopped_for.is_none();
+        if self.context.strict_lease && is_body_wanted && self.machine.is_lapsed(now) {
+            self.stopped_for = Some(StoppedFor::Lapse);
             self.log(
                 Level::Warning,
                 "lease_lapsed",
