@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from perago.errors import TaskCancelled
@@ -31,9 +32,11 @@ class Cancellation:
     def on_signal(self, signal_number: int, frame: FrameType | None) -> None:
         """Look for news; raise if it is about the body that runs."""
         del signal_number, frame
-        cancelled = self._channel.cancelled()
-        if cancelled is not None:
-            self._cancelled = cancelled
+        # A supervisor that is gone is noticed elsewhere.
+        with suppress(OSError):
+            cancelled = self._channel.cancelled()
+            if cancelled is not None:
+                self._cancelled = cancelled
         if self._running is not None and self._running == self._cancelled:
             # At most once a body: what runs after it was raised, clean-up and the lines below, is left alone.
             self._running = None

@@ -133,3 +133,14 @@ def test_a_slot_gets_a_new_executor_after_so_many_tasks(
         assert len(set(executors)) == 3
         assert worker.wait_record("executor_recycled")["level"] == "INFO"
         assert worker.records("executor_exited") == []
+
+
+def test_a_thread_that_never_ends_does_not_keep_an_executor(
+    conductor: Conductor, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, conductor.url, task_name, PERAGO_MAX_TASKS_PER_EXECUTOR="1") as worker:
+        shared = Shared(conductor, worker, task_name)
+        assert shared.run("thread")["status"] == "COMPLETED"
+        executor_of_next(shared)
+        assert worker.wait_record("executor_recycled")["cause"] == "recycled"

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -114,6 +115,8 @@ def scenario(params: Params) -> Result:
             raise TaskCancelled(text)
         case "memory":
             take_memory(params.folder)
+        case "thread":
+            threading.Thread(target=time.sleep, args=(600,)).start()
         case "sleep":
             time.sleep(params.number)
         case "failed":

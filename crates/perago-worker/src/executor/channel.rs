@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -108,8 +109,11 @@ impl ExecutorChannel {
         let mut cancelled = None;
         loop {
             let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut ready, PollTimeout::ZERO)? == 0 {
-                return Ok(cancelled);
+            match poll(&mut ready, PollTimeout::ZERO) {
+                Ok(0) => return Ok(cancelled),
+                Ok(_) => {}
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
             }
             match frame::read(&mut *reader)? {
                 Some(ToExecutor::Cancel(attempt)) => cancelled = Some(attempt),

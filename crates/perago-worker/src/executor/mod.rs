@@ -12,6 +12,7 @@ pub mod out_of_memory;
 pub mod output;
 pub mod pool;
 mod process;
+mod recycling;
 pub mod restart;
 pub mod result_file;
 mod stopping;

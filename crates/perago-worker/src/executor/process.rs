@@ -14,7 +14,7 @@ use super::launch::{Descriptors, LAUNCH_VARIABLE};
 use super::message::{FromExecutor, LogLine, ToExecutor};
 use super::output::{LastLines, follow};
 use super::pool::{BodyEnd, Death, Executor, Inner, Live, Readiness};
-use super::{restart, stopping};
+use super::{recycling, restart, stopping};
 use crate::guardian::{ExitStatus, GuardianEvent, SpawnRequest};
 use crate::logs::{Level, Record};
 use crate::worker_instruments::RestartCause;
@@ -84,7 +84,9 @@ fn restart_cause(executor: &Executor, death: &Death) -> RestartCause {
     match death.status {
         _ if death.is_stillborn => RestartCause::NotStarted,
         _ if is_body_stopped => RestartCause::BodyStopped,
-        Some(ExitStatus::Code(0)) if is_recycled => RestartCause::Recycled,
+        Some(ExitStatus::Code(0) | ExitStatus::Signal(libc::SIGKILL)) if is_recycled => {
+            RestartCause::Recycled
+        }
         _ if death.is_out_of_memory => RestartCause::OutOfMemory,
         Some(ExitStatus::Signal(_)) => RestartCause::Killed,
         Some(ExitStatus::Code(_)) => RestartCause::Exited,
@@ -228,7 +230,7 @@ async fn serve(
                 Some(GuardianEvent::Spawned { .. }) => {}
                 Some(GuardianEvent::Looked { has_started, .. }) => {
                     stopping::on_looked(pool, index, token, has_started);
-                    end_if_used_up(pool, index);
+                    recycling::end_if_used_up(pool, index);
                 }
                 None => break None,
             }
@@ -260,22 +262,6 @@ async fn write_all(
         if matches!(message, ToExecutor::Cancel(_)) {
             let _ = pool.guardian.interrupt(token).await;
         }
-    }
-}
-
-/// A process that has run as many bodies as it may ends after the last of them.
-fn end_if_used_up(pool: &Inner, index: usize) {
-    let executor = &pool.executors[index];
-    if let (Some(live), Some(most)) = (executor.live.borrow_mut().as_mut(), pool.options.most_tasks)
-        && live.tasks >= most
-        && !live.closed
-        && !pool.stopping.get()
-        && live.running.len() < pool.options.slots_per_process as usize
-        && live.running.values().all(|running| running.ended.is_none())
-    {
-        live.closed = true;
-        executor.is_recycled.set(true);
-        let _ = live.outbox.send(ToExecutor::Stop);
     }
 }
 
@@ -322,7 +308,7 @@ fn on_message(
         }
         FromExecutor::Ended(ended) => {
             stopping::on_ended(pool, index, token, ended);
-            end_if_used_up(pool, index);
+            recycling::end_if_used_up(pool, index);
             pool.changed.notify_waiters();
         }
         FromExecutor::Log(line) => {
