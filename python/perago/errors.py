@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 
-class _CodedError(Exception):
+class _Coded(BaseException):
     """Adds a code and a hint; both survive pickling because they live in the instance's dictionary."""
 
     code: str = "PERAGO-ERROR"
@@ -30,6 +30,10 @@ class _CodedError(Exception):
             self.code = code
         if hint is not None:
             self.hint = hint
+
+
+class _CodedError(_Coded, Exception):
+    """What a caller may handle like any other error."""
 
 
 class TaskDefinitionError(_CodedError, ValueError):
@@ -108,7 +112,7 @@ class StaleAttemptError(_CodedError, RuntimeError):
     code = "lease_lost"
 
 
-class TaskCancelled(BaseException):
+class TaskCancelled(_Coded):
     """Raised in a body that must stop: its task has timed out, was cancelled, or is somebody else's by now.
 
     No ``Exception``, so that a body that catches its own errors does not catch it by accident. A body may
@@ -116,5 +120,4 @@ class TaskCancelled(BaseException):
     outcome is not used. Never raised in thread mode.
     """
 
-    code: str = "lease_lost"
-    hint: str | None = None
+    code = "lease_lost"
