@@ -1,10 +1,13 @@
 //! The command line, started by the console script.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use perago::{DemoMaterial, Host};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
+
+use crate::interpreter::PythonInterpreter;
 
 /// Makes an executor of an interpreter. The current directory, which `-c` puts first on the module path, is taken
 /// off again before anything of ours is imported; the executor appends it.
@@ -33,6 +36,7 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
     let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
-    let host = Host { executor: program(EXECUTOR), command: program(COMMAND), demo };
+    let interpreter = Arc::new(PythonInterpreter::new(py));
+    let host = Host { executor: program(EXECUTOR), interpreter, command: program(COMMAND), demo };
     py.detach(|| perago::run(arguments, &host)).code()
 }

@@ -176,6 +176,12 @@ impl AttemptAssignment {
         self.inner.retry_count
     }
 
+    /// The directory of a workspace task.
+    #[getter]
+    fn workspace(&self) -> Option<std::path::PathBuf> {
+        self.inner.workspace.clone()
+    }
+
     /// The task's parameters as JSON.
     #[getter]
     fn params<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {

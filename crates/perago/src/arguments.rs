@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Write a task's Conductor TaskDef as JSON
     Extract(ExtractOptions),
+    /// Run one attempt of a task on the spot, without Conductor; nothing is published
+    Run(RunOptions),
     /// Run a worker for a task
     Start(StartOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
@@ -69,6 +71,35 @@ pub(crate) struct ExtractOptions {
     /// The file to write, for example generated/features.build.json
     #[arg(short, long, value_name = "PATH")]
     pub output: PathBuf,
+}
+
+/// `perago run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The module.
+    #[command(flatten)]
+    pub target: Target,
+    /// The parameters, as JSON or as @FILE
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub params: String,
+    /// Directory that a workspace task works on; the body edits it in place
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["repository", "reference", "keep"])]
+    pub workspace: Option<PathBuf>,
+    /// lakeFS repository that a workspace task's directory is made from
+    #[arg(long, value_name = "REPOSITORY", requires = "reference")]
+    pub repository: Option<String>,
+    /// Commit of the repository; a branch or tag stands for the commit that it names now
+    #[arg(long = "ref", value_name = "COMMIT", requires = "repository")]
+    pub reference: Option<String>,
+    /// Keep the directory that was made from the repository
+    #[arg(long, requires = "repository")]
+    pub keep: bool,
+    /// Run the body in this process, for breakpoint() and other debuggers
+    #[arg(long)]
+    pub in_process: bool,
+    /// Print one JSON object; what the body prints goes to standard error
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `perago start`.

@@ -3,16 +3,21 @@
 mod arguments;
 mod commands;
 mod describe;
+mod executor_command;
 mod failure;
+pub mod interpreter;
 mod printer;
+mod transfer_bar;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use perago_worker::executor::launch::ExecutorProgram;
 
 use crate::arguments::{Arguments, Command};
+use crate::interpreter::Interpreter;
 use crate::printer::Printer;
 
 /// The version that `perago --version` prints.
@@ -23,6 +28,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Host {
     /// Starts an executor of the authoring language.
     pub executor: ExecutorProgram,
+    /// Runs bodies in this process.
+    pub interpreter: Arc<dyn Interpreter>,
     /// Starts this command line again, for the demo's workers.
     pub command: ExecutorProgram,
     /// What the demo runs.
@@ -101,6 +108,7 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let outcome = match parsed.command {
         Command::Check(options) => commands::check::run(&options, host, &printer),
         Command::Extract(options) => commands::extract::run(&options, host, &printer),
+        Command::Run(options) => commands::run::run(&options, host, &printer),
         Command::Start(options) => commands::start::run(&options, host, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),
         Command::Demo(options) => commands::demo::run(&options, host, &printer),

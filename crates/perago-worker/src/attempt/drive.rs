@@ -164,6 +164,7 @@ impl Attempt {
                 reference_name: task.reference_task_name.clone(),
                 retry_count: u32::try_from(task.retry_count).unwrap_or(0),
                 params,
+                workspace: None,
             };
             loop {
                 let Ok(ended) = slot.lease().assign(assignment.clone()).await else {

@@ -58,17 +58,10 @@ impl Finished {
 
     fn of_outcome(task: &Task, worker_id: &str, outcome: Outcome, reason_limit: usize) -> Self {
         match outcome {
-            Outcome::Completed(result) if result.get().len() > MAX_OUTPUT_BYTES => {
-                let bytes = result.get().len();
-                let failure = Failure {
-                    code: FailureCode::ResultTooLarge.code().to_owned(),
-                    reason: format!(
-                        "the result has {bytes} bytes of JSON; Conductor keeps at most {MAX_OUTPUT_BYTES}"
-                    ),
-                };
-                Self::failed(task, worker_id, failure, reason_limit)
-            }
             Outcome::Completed(returned) => {
+                if let Some(failure) = refused_result(&returned) {
+                    return Self::failed(task, worker_id, failure, reason_limit);
+                }
                 let mut result = TaskResult::new(task, worker_id, ResultStatus::Completed);
                 result.output_data = RawValue::from_string(TaskOutput::new(&returned).to_json()).ok();
                 Self { result, failure_code: None, exception: None, reason_cut_from: None }
@@ -100,8 +93,17 @@ impl Finished {
     }
 }
 
+/// The failure of an attempt whose result Conductor could not hand back.
+pub fn refused_result(result: &RawValue) -> Option<Failure> {
+    let bytes = result.get().len();
+    (bytes > MAX_OUTPUT_BYTES).then(|| Failure {
+        code: FailureCode::ResultTooLarge.code().to_owned(),
+        reason: format!("the result has {bytes} bytes of JSON; Conductor keeps at most {MAX_OUTPUT_BYTES}"),
+    })
+}
+
 /// The failure of an attempt whose executor died.
-fn death_failure(death: &Death) -> Failure {
+pub fn death_failure(death: &Death) -> Failure {
     let (code, how) = match death.status {
         Some(status @ ExitStatus::Signal(_)) => (FailureCode::ExecutorKilled, status.to_string()),
         Some(status @ ExitStatus::Code(_)) => (FailureCode::ExecutorExited, status.to_string()),
