@@ -272,7 +272,8 @@ class TestUsage:
         assert report["findings"] == findings["findings"]
 
     def test_warnings_are_shown(self, line: CommandLine) -> None:
-        line.write("warned.py", GOOD.replace("class Params(BaseModel):\n", "class Params(BaseModel):\n    model_config = {}\n"))
+        frozen = 'class Params(BaseModel):\n    model_config = {"frozen": True}\n'
+        line.write("warned.py", GOOD.replace("class Params(BaseModel):\n", frozen))
         ran = run(line, "warned", "--params", '{"n": 3}')
         assert ran.stderr == line.run("check", "warned").stderr
         assert ran.stderr.startswith("warning: ")
