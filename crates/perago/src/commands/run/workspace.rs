@@ -18,6 +18,9 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::transfer_bar::{Moved, watched};
 
+/// A failed call is repeated less often than in a worker: somebody waits for the answer.
+const MOST_REPETITIONS: u32 = 3;
+
 /// Why there is no directory to work on.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -305,6 +308,7 @@ fn client(settings: &Settings) -> Result<Client, Trouble> {
         )));
     };
     let mut options = lakefs.client_options()?;
+    options.retry.attempts = MOST_REPETITIONS;
     options.on_warning = Arc::new(|warning| Printer::default().warning(warning));
     Client::new(&options).map_err(|error| Trouble::Command(Failure::new(error.to_string())))
 }
