@@ -85,7 +85,10 @@ class Session:
             except BaseException as error:
                 from perago._tracebacks import format_author_exception
 
-                content, code = f"the body raised {type(error).__name__}, which ends its process", "executor_exited"
+                content, code = (
+                    f"the body raised {type(error).__name__}, which ends its process",
+                    "executor_exited",
+                )
                 exceptions.append(format_author_exception(error))
         seconds = time.perf_counter() - started
         return content, code, seconds, exceptions[0] if exceptions else None

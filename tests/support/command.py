@@ -64,9 +64,7 @@ class CommandLine:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(
-        self, *arguments: str, stdin: str = "", shows_traceback: bool = False, **values: str
-    ) -> Ran:
+    def run(self, *arguments: str, stdin: str = "", shows_traceback: bool = False, **values: str) -> Ran:
         """Run `perago ARGUMENTS` with further variables; ours never end in a traceback and show no secret.
 
         A traceback is shown where it is the author's.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use perago::{DemoMaterial, Host};
+use perago::{DemoMaterial, GlobDialect, Host};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
 
@@ -36,7 +36,14 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
     let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
-    let interpreter = Arc::new(PythonInterpreter::new(py));
-    let host = Host { executor: program(EXECUTOR), interpreter, command: program(COMMAND), demo };
+    let version = py.version_info();
+    let glob_dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
+    let host = Host {
+        executor: program(EXECUTOR),
+        interpreter: Arc::new(PythonInterpreter::default()),
+        command: program(COMMAND),
+        glob_dialect,
+        demo,
+    };
     py.detach(|| perago::run(arguments, &host)).code()
 }

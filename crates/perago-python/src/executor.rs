@@ -1,5 +1,6 @@
 //! The executor's channel as Python sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use perago_worker::executor::channel::ExecutorChannel;
@@ -178,7 +179,7 @@ impl AttemptAssignment {
 
     /// The directory of a workspace task.
     #[getter]
-    fn workspace(&self) -> Option<std::path::PathBuf> {
+    fn workspace(&self) -> Option<PathBuf> {
         self.inner.workspace.clone()
     }
 

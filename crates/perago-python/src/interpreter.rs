@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use perago::interpreter::{Interpreter, InterpreterError, LocalAttempt};
 use perago_contract::FailureCode;
 use perago_worker::executor::message::{Ended, Failure, Outcome};
-use perago_workspace::GlobDialect;
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -18,20 +17,10 @@ use serde_json::value::RawValue;
 const SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// The Python that the command line was started with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PythonInterpreter {
-    dialect: GlobDialect,
     /// The module that was loaded last, as `perago._in_process` holds it.
     session: Mutex<Option<Py<PyAny>>>,
-}
-
-impl PythonInterpreter {
-    /// This interpreter.
-    pub fn new(py: Python<'_>) -> Self {
-        let version = py.version_info();
-        let dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
-        Self { dialect, session: Mutex::new(None) }
-    }
 }
 
 impl Interpreter for PythonInterpreter {
@@ -58,7 +47,8 @@ impl Interpreter for PythonInterpreter {
         in_python(|py| {
             let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
             let session = session.as_ref().map(|session| session.clone_ref(py));
-            let session = session.ok_or_else(|| PyErr::new::<pyo3::exceptions::PyRuntimeError, _>("no module is loaded"))?;
+            let session = session
+                .ok_or_else(|| PyErr::new::<pyo3::exceptions::PyRuntimeError, _>("no module is loaded"))?;
             let params = PyBytes::new(py, attempt.params.as_bytes());
             let workspace: Option<PathBuf> = attempt.workspace.map(Into::into);
             let ended = session.call_method1(py, "run", (params, workspace, attempt.arena.to_owned()))?;
@@ -66,10 +56,6 @@ impl Interpreter for PythonInterpreter {
                 ended.extract(py)?;
             Ok(Ended { attempt: 1, outcome: content.outcome(code)?, body_seconds: seconds, exception })
         })
-    }
-
-    fn glob_dialect(&self) -> GlobDialect {
-        self.dialect
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use perago_worker::executor::message::Ended;
-use perago_workspace::GlobDialect;
 use serde_json::value::RawValue;
 
 /// One attempt in the process of the command line.
@@ -33,14 +32,15 @@ pub trait Interpreter: Debug + Send + Sync {
     ///
     /// # Errors
     /// A module that cannot be used is no error: its description says why.
-    fn load(&self, module_target: &str, variables: &[(&str, &str)]) -> Result<Box<RawValue>, InterpreterError>;
+    fn load(
+        &self,
+        module_target: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Box<RawValue>, InterpreterError>;
 
     /// Runs the body of the module that was loaded last.
     ///
     /// # Errors
     /// A body that fails is no error.
     fn run(&self, attempt: &LocalAttempt<'_>) -> Result<Ended, InterpreterError>;
-
-    /// What patterns of guardrails mean to this interpreter.
-    fn glob_dialect(&self) -> GlobDialect;
 }

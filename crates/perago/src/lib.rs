@@ -15,6 +15,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use perago_worker::executor::launch::ExecutorProgram;
+pub use perago_worker::workspace::GlobDialect;
 
 use crate::arguments::{Arguments, Command};
 use crate::interpreter::Interpreter;
@@ -32,6 +33,8 @@ pub struct Host {
     pub interpreter: Arc<dyn Interpreter>,
     /// Starts this command line again, for the demo's workers.
     pub command: ExecutorProgram,
+    /// What patterns of guardrails mean to its authors.
+    pub glob_dialect: GlobDialect,
     /// What the demo runs.
     pub demo: DemoMaterial,
 }

@@ -53,7 +53,9 @@ impl Source {
             )),
             (Self::Directory(_) | Self::Commit { .. }, false) => Err(usage(
                 format!("task {} has no workspace", task.name),
-                Some("leave out --workspace, --repository and --ref, or declare workspace=WorkspaceSpec(...)"),
+                Some(
+                    "leave out --workspace, --repository and --ref, or declare workspace=WorkspaceSpec(...)",
+                ),
             )),
             _ => Ok(()),
         }
@@ -65,7 +67,8 @@ pub(super) fn params(given: &str) -> Result<Box<RawValue>, Failure> {
     let (text, origin) = match given.strip_prefix('@') {
         Some(path) => {
             let read = fs::read_to_string(Path::new(path));
-            let text = read.map_err(|error| usage(format!("--params @{path} cannot be read: {error}"), None))?;
+            let text =
+                read.map_err(|error| usage(format!("--params @{path} cannot be read: {error}"), None))?;
             (text, format!("--params @{path}"))
         }
         None => (given.to_owned(), "--params".to_owned()),

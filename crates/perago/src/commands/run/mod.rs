@@ -156,7 +156,7 @@ impl Attempt<'_> {
         stops: &mut Stops<'_>,
     ) -> Result<Result<Option<Workspace>, WorkspaceError>, Halt> {
         let Some(spec) = &task.workspace else { return Ok(Ok(None)) };
-        let dialect = self.host.interpreter.glob_dialect();
+        let dialect = self.host.glob_dialect;
         let prepared = match &self.source {
             Source::None => return Ok(Ok(None)),
             Source::Directory(path) => stops.wait(Workspace::open(path, spec, dialect))?,
@@ -166,8 +166,7 @@ impl Attempt<'_> {
                     Settings::load(module_target, &current_directory(), &process_environment(), false)
                         .map_err(Failure::from)?;
                 let pinned = Pinned { repository, reference, keep: *keep };
-                let download =
-                    Workspace::download(pinned, &settings, spec, dialect, folder, self.printer);
+                let download = Workspace::download(pinned, &settings, spec, dialect, folder, self.printer);
                 stops.wait(download)?
             }
         };

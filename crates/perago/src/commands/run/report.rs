@@ -104,8 +104,7 @@ impl Report {
         let is_terminal = FailureCode::from_code(&failure.code).is_some_and(FailureCode::is_terminal);
         self.status = if is_terminal { Status::FailedWithTerminalError } else { Status::Failed };
         self.result = None;
-        self.failure =
-            Some(FailureReport { code: failure.code, reason: failure.reason, hint, exception });
+        self.failure = Some(FailureReport { code: failure.code, reason: failure.reason, hint, exception });
     }
 
     /// The attempt has failed because of its workspace.
@@ -175,7 +174,8 @@ fn workspace_text(workspace: &WorkspaceReport) -> String {
         text.push_str("  nothing changed\n");
         return text;
     }
-    for (mark, list) in [("added", &changes.added), ("changed", &changes.changed), ("removed", &changes.removed)]
+    for (mark, list) in
+        [("added", &changes.added), ("changed", &changes.changed), ("removed", &changes.removed)]
     {
         for change in list.iter().take(MOST_LISTED) {
             let _ = writeln!(text, "  {mark} {}", change_text(change));

@@ -9,8 +9,9 @@ use perago_lakefs::Client;
 use perago_worker::settings::{Settings, SettingsError};
 use perago_worker::workspace::LakeFsRepository;
 use perago_workspace::{
-    Directory, Edits, GlobDialect, GuardPhase, Manifest, MaterialiseRequest, Materialised, Prefix, Progress,
-    Repository as _, TransferOptions, WorkspaceError, check_guardrails, materialise, remove_tree,
+    Cache, CacheOptions, Directory, Edits, GlobDialect, GuardPhase, Manifest, MaterialiseRequest,
+    Materialised, Prefix, Progress, Repository as _, TransferOptions, WorkspaceError, check_guardrails,
+    materialise, remove_tree,
 };
 use serde::Serialize;
 
@@ -54,7 +55,8 @@ impl Folder {
     pub fn create(root: &Path) -> Result<Self, WorkspaceError> {
         let made = std::fs::create_dir_all(root)
             .and_then(|()| tempfile::Builder::new().prefix("perago-run-").tempdir_in(root));
-        let made = made.map_err(|error| WorkspaceError::local("make a directory in", root.display(), error))?;
+        let made =
+            made.map_err(|error| WorkspaceError::local("make a directory in", root.display(), error))?;
         Ok(Self { path: made.keep(), is_kept: false })
     }
 }
@@ -154,8 +156,7 @@ impl Changes {
         for (path, state) in &edits.written {
             let change =
                 Change { path: name(path), bytes: Some(state.size), bytes_before: bytes_before(path) };
-            let list =
-                if change.bytes_before.is_some() { &mut changes.changed } else { &mut changes.added };
+            let list = if change.bytes_before.is_some() { &mut changes.changed } else { &mut changes.added };
             list.push(change);
         }
         let removed = edits.removed.iter();
@@ -202,16 +203,16 @@ impl Workspace {
         let commit = repository.commit_of(pinned.reference).await.map_err(|error| {
             WorkspaceError::store(&format!("find {:?} in {}", pinned.reference, pinned.repository), error)
         })?;
-        let folder = folder.insert(Folder::create(&settings.workspace_root)?);
+        let folder = folder.insert(Folder::create(&absolute(&settings.workspace_root)?)?);
         let directory = opened(&folder.path)?;
         let prefix = Prefix::new(&spec.prefix)
             .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
-        let progress = Arc::new(Progress::default());
+        let (cache, progress) = (cache(settings, printer)?, Arc::new(Progress::default()));
         let request = MaterialiseRequest {
             reference: &commit.id,
             prefix: &prefix,
             directory: &directory,
-            cache: None,
+            cache: cache.as_ref(),
             options: TransferOptions::default(),
             progress: &progress,
         };
@@ -311,6 +312,23 @@ fn client(settings: &Settings) -> Result<Client, Trouble> {
     options.retry.attempts = MOST_REPETITIONS;
     options.on_warning = Arc::new(|warning| Printer::default().warning(warning));
     Client::new(&options).map_err(|error| Trouble::Command(Failure::new(error.to_string())))
+}
+
+/// The cache of the workers of this host; one that cannot be used is worth a warning.
+fn cache(settings: &Settings, printer: &Printer) -> Result<Option<Arc<Cache>>, WorkspaceError> {
+    let Some(cache) = &settings.workspace_cache else { return Ok(None) };
+    let options = CacheOptions { place: absolute(&cache.directory)?, most_bytes: cache.most_bytes };
+    match Cache::open(options) {
+        Ok(cache) => Ok(Some(Arc::new(cache))),
+        Err(error) => {
+            printer.warning(&format!("files are not cached: {error}\n  hint: {}", error.hint()));
+            Ok(None)
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, WorkspaceError> {
+    std::path::absolute(path).map_err(|error| WorkspaceError::local("find", path.display(), error))
 }
 
 fn say(filled: &Materialised, moved: Moved, printer: &Printer) {
