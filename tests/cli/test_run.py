@@ -113,6 +113,18 @@ class TestWithoutWorkspace:
         assert (ran.code, ran.stdout) == (0, COMPLETED.replace("3", "2"))
         assert sorted(ran.stderr.splitlines()) == ["WARNING app: logged song=7", "from a program", "printed"]
 
+    def test_lines_of_several_writers_stay_whole(self, line: CommandLine) -> None:
+        text = (
+            "    import subprocess\n"
+            "    with subprocess.Popen(['sh', '-c', 'for i in $(seq 500); do echo program; done']):\n"
+            "        for _ in range(500):\n"
+            "            print('body')\n"
+            "    return Result(n=3)\n"
+        )
+        line.write("busy.py", body(text))
+        ran = run(line, "busy", "--params", '{"n": 3}')
+        assert sorted(ran.stderr.splitlines()) == ["body"] * 500 + ["program"] * 500
+
     def test_nothing_that_a_body_started_is_left(self, line: CommandLine) -> None:
         line.write(
             "leaves.py",
