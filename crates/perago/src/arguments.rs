@@ -94,7 +94,7 @@ pub(crate) struct RunOptions {
     /// Keep the directory that was made from the repository
     #[arg(long, requires = "repository")]
     pub keep: bool,
-    /// Run the body in this process, for breakpoint() and other debuggers
+    /// Run the body in this process, where debuggers can stop it
     #[arg(long)]
     pub in_process: bool,
     /// Print one JSON object; what the body prints goes to standard error

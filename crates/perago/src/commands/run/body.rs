@@ -21,7 +21,7 @@ use crate::printer::Printer;
 #[derive(Debug)]
 pub(super) enum Body<'a> {
     /// In a process of its own.
-    Apart(Executor<'a>),
+    Apart(Box<Executor<'a>>),
     /// In this process.
     Here {
         /// What runs it.
@@ -53,7 +53,7 @@ impl<'a> Body<'a> {
             failure_reason_max_length: u64::MAX,
         };
         let started = stops.wait(async { Executor::start(host, &launch, printer) })?;
-        Ok(Self::Apart(started.map_err(|reason| not_described(&reason))?))
+        Ok(Self::Apart(Box::new(started.map_err(|reason| not_described(&reason))?)))
     }
 
     /// Imports the module and has it described.

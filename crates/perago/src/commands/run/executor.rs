@@ -1,5 +1,6 @@
 //! The executor of one attempt: a process of its own, as in a worker, but without supervisor and guardian.
 
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::time::Duration;
@@ -146,7 +147,7 @@ fn line_text(line: &LogLine) -> String {
         source => format!("{} {source}: {}", line.level, line.message),
     };
     for (name, value) in &line.fields {
-        text.push_str(&format!(" {name}={value}"));
+        let _ = write!(text, " {name}={value}");
     }
     if let Some(exception) = &line.exception {
         text.push('\n');

@@ -95,7 +95,7 @@ mod tests {
     fn parameters_come_from_the_line_or_from_a_file() {
         assert_eq!(params(" {\"n\": 1.10} ").unwrap().get(), "{\"n\": 1.10}");
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "\u{feff}{{\"n\": 2}}\n").unwrap();
+        writeln!(file, "\u{feff}{{\"n\": 2}}").unwrap();
         let path = file.path().to_str().unwrap();
         assert_eq!(params(&format!("@{path}")).unwrap().get(), "{\"n\": 2}");
         assert!(params("{").is_err());
