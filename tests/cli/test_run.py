@@ -57,6 +57,7 @@ class TestWithoutWorkspace:
         assert ran.stderr == (
             "error: params_invalid: params.n: Input should be a valid integer, unable to parse string as an "
             "integer [int_parsing]\n"
+            "  hint: perago check with --format json shows the schema of the parameters\n"
         )
 
     @pytest.mark.parametrize(
@@ -87,11 +88,13 @@ class TestWithoutWorkspace:
         [
             (
                 "    import os\n    os._exit(9)\n",
-                "executor_exited: the executor process exited with status 9 while it ran the body",
+                "executor_exited: the executor process exited with status 9 while it ran the body\n"
+                "  hint: the body, or a library that it uses, ended the process",
             ),
             (
                 "    import os\n    os.kill(os.getpid(), 9)\n",
-                "executor_killed: the executor process was killed by SIGKILL while it ran the body",
+                "executor_killed: the executor process was killed by SIGKILL while it ran the body\n"
+                "  hint: look for a crash of a native library or for somebody who sent the signal",
             ),
         ],
     )

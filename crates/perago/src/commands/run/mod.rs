@@ -183,11 +183,11 @@ fn note(report: &mut Report, ended: Ended) {
     report.body_seconds = was_run(&ended).then_some(ended.body_seconds);
     match ended.outcome {
         Outcome::Completed(result) => match refused_result(&result) {
-            Some(failure) => report.fail(failure, None, None),
+            Some(failure) => report.fail(failure, None),
             None => report.result = Some(result),
         },
         Outcome::Failed(failure) | Outcome::FailedWithTerminalError(failure) => {
-            report.fail(failure, None, ended.exception);
+            report.fail(failure, ended.exception);
         }
     }
 }

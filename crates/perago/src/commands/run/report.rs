@@ -96,8 +96,13 @@ impl Report {
         }
     }
 
-    /// The attempt has failed; of several failures the first counts.
-    pub fn fail(&mut self, failure: Failure, hint: Option<String>, exception: Option<String>) {
+    /// The body has failed, or its process; of several failures the first counts.
+    pub fn fail(&mut self, failure: Failure, exception: Option<String>) {
+        let hint = FailureCode::from_code(&failure.code).and_then(hint_of).map(str::to_owned);
+        self.fail_with(failure, hint, exception);
+    }
+
+    fn fail_with(&mut self, failure: Failure, hint: Option<String>, exception: Option<String>) {
         if self.failure.is_some() {
             return;
         }
@@ -110,7 +115,7 @@ impl Report {
     /// The attempt has failed because of its workspace.
     pub fn fail_by_workspace(&mut self, error: &WorkspaceError) {
         let failure = Failure { code: error.code().code().to_owned(), reason: error.to_string() };
-        self.fail(failure, Some(error.hint().to_owned()), None);
+        self.fail_with(failure, Some(error.hint().to_owned()), None);
     }
 
     /// Prints one JSON object.
@@ -157,6 +162,18 @@ impl Report {
             }
         }
         text
+    }
+}
+
+/// What an author can do about a failure of the body; nothing where the exception says it all.
+fn hint_of(code: FailureCode) -> Option<&'static str> {
+    match code {
+        FailureCode::BodyRaised => None,
+        FailureCode::ParamsInvalid | FailureCode::InputInvalid => {
+            Some("perago check with --format json shows the schema of the parameters")
+        }
+        FailureCode::ExecutorExited => Some("the body, or a library that it uses, ended the process"),
+        other => Some(other.hint()),
     }
 }
 
@@ -214,8 +231,8 @@ mod tests {
         let mut report = Report::of_task(Some("t"));
         report.result = RawValue::from_string("1".into()).ok();
         let failure = |code: &str| Failure { code: code.into(), reason: "why".into() };
-        report.fail(failure("pre_guardrail"), None, None);
-        report.fail(failure("body_raised"), None, None);
+        report.fail(failure("pre_guardrail"), None);
+        report.fail(failure("body_raised"), None);
         assert_eq!(report.status, Status::FailedWithTerminalError);
         assert_eq!(report.failure.as_ref().map(|failure| failure.code.as_str()), Some("pre_guardrail"));
         assert!(report.result.is_none());
