@@ -132,9 +132,11 @@ class TestRepository:
         self, line: CommandLine, lake: Lake, store: dict[str, str]
     ) -> None:
         arguments = ["--params", "{}", "--repository", lake.name, "--ref", "main", "--keep", "--json"]
-        report = json.loads(line.run("run", "edit", *arguments, **store).stdout)
+        ran = line.run("run", "edit", *arguments, **store)
+        report = json.loads(ran.stdout)
         workspace = report["workspace"]
         assert workspace["kept"] is True
+        assert f", kept in {workspace['directory']}\n" in ran.stderr
         download = workspace["download"]
         assert download.pop("seconds") > 0
         assert download == {

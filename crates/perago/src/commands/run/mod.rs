@@ -15,7 +15,7 @@ use perago_contract::{FailureCode, Finding, TaskDescription};
 use perago_worker::attempt::outcome::refused_result;
 use perago_worker::executor::message::{Ended, Outcome};
 use perago_worker::settings::{Settings, process_environment};
-use perago_workspace::{GuardPhase, WorkspaceError};
+use perago_workspace::GuardPhase;
 use serde_json::value::RawValue;
 
 use self::body::Body;
@@ -104,12 +104,13 @@ impl Attempt<'_> {
         let (task, findings) = self.describe(&mut body, stops)?;
         self.source.check(&task)?;
         let mut report = Report { findings, ..Report::of_task(Some(&task.name)) };
-        let mut workspace = match self.prepare(&task, folder, stops)? {
+        let mut workspace = match self.prepare(&task, folder, stops) {
             Ok(workspace) => workspace,
-            Err(error) => {
+            Err(Trouble::Attempt(error)) => {
                 report.fail_by_workspace(&error);
                 return Ok(report);
             }
+            Err(Trouble::Halted(halt)) => return Err(halt),
         };
         if let Some(workspace) = &workspace
             && let Err(error) = stops.wait(workspace.check(GuardPhase::Pre))?
@@ -154,27 +155,19 @@ impl Attempt<'_> {
         task: &TaskDescription,
         folder: &mut Option<Folder>,
         stops: &mut Stops<'_>,
-    ) -> Result<Result<Option<Workspace>, WorkspaceError>, Halt> {
-        let Some(spec) = &task.workspace else { return Ok(Ok(None)) };
-        let dialect = self.host.glob_dialect;
-        let prepared = match &self.source {
-            Source::None => return Ok(Ok(None)),
-            Source::Directory(path) => stops.wait(Workspace::open(path, spec, dialect))?,
+    ) -> Result<Option<Workspace>, Trouble> {
+        let (Some(spec), dialect) = (&task.workspace, self.host.glob_dialect) else { return Ok(None) };
+        let workspace = match &self.source {
+            Source::None => return Ok(None),
+            Source::Directory(path) => stops.wait(Workspace::open(path, spec, dialect))??,
             Source::Commit { repository, reference, keep } => {
-                let module_target = &self.options.target.module;
-                let settings =
-                    Settings::load(module_target, &current_directory(), &process_environment(), false)
-                        .map_err(Failure::from)?;
+                let (module_target, environment) = (&self.options.target.module, process_environment());
+                let settings = Settings::load(module_target, &current_directory(), &environment, false)?;
                 let pinned = Pinned { repository, reference, keep: *keep };
-                let download = Workspace::download(pinned, &settings, spec, dialect, folder, self.printer);
-                stops.wait(download)?
+                stops.wait(Workspace::download(pinned, &settings, spec, dialect, folder, self.printer))??
             }
         };
-        match prepared {
-            Ok(workspace) => Ok(Ok(Some(workspace))),
-            Err(Trouble::Attempt(error)) => Ok(Err(error)),
-            Err(Trouble::Command(failure)) => Err(failure.into()),
-        }
+        Ok(Some(workspace))
     }
 }
 

@@ -15,6 +15,7 @@ use perago_workspace::{
 };
 use serde::Serialize;
 
+use super::Halt;
 use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::transfer_bar::{Moved, watched};
@@ -27,8 +28,8 @@ const MOST_REPETITIONS: u32 = 3;
 pub(super) enum Trouble {
     /// The attempt has failed, as it would in a worker.
     Attempt(WorkspaceError),
-    /// There is nothing to try it with.
-    Command(Failure),
+    /// It cannot be made.
+    Halted(Halt),
 }
 
 impl From<WorkspaceError> for Trouble {
@@ -37,9 +38,15 @@ impl From<WorkspaceError> for Trouble {
     }
 }
 
+impl From<Halt> for Trouble {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
+    }
+}
+
 impl From<SettingsError> for Trouble {
     fn from(error: SettingsError) -> Self {
-        Self::Command(error.into())
+        Self::Halted(Halt::Failed(error.into()))
     }
 }
 
@@ -223,8 +230,8 @@ impl Workspace {
             bytes: filled.manifest.bytes(),
             duration: begun.elapsed(),
         };
-        say(&filled, moved, printer);
         folder.is_kept = pinned.keep;
+        say(&filled, moved, folder, printer);
         let download = Download {
             repository: pinned.repository.to_owned(),
             commit: commit.id,
@@ -299,19 +306,19 @@ impl Workspace {
 
 fn client(settings: &Settings) -> Result<Client, Trouble> {
     let Some(lakefs) = &settings.lakefs else {
-        return Err(Trouble::Command(Failure::with_hint(
+        return Err(Trouble::from(Halt::Failed(Failure::with_hint(
             "LakeFS config is required for --repository",
             Some(
                 "set LAKECTL_SERVER_ENDPOINT_URL, LAKECTL_CREDENTIALS_ACCESS_KEY_ID and \
                  LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY; perago dev runs such a store"
                     .to_owned(),
             ),
-        )));
+        ))));
     };
     let mut options = lakefs.client_options()?;
     options.retry.attempts = MOST_REPETITIONS;
     options.on_warning = Arc::new(|warning| Printer::default().warning(warning));
-    Client::new(&options).map_err(|error| Trouble::Command(Failure::new(error.to_string())))
+    Client::new(&options).map_err(|error| Halt::Failed(Failure::new(error.to_string())).into())
 }
 
 /// The cache of the workers of this host; one that cannot be used is worth a warning.
@@ -331,7 +338,7 @@ fn absolute(path: &Path) -> Result<PathBuf, WorkspaceError> {
     std::path::absolute(path).map_err(|error| WorkspaceError::local("find", path.display(), error))
 }
 
-fn say(filled: &Materialised, moved: Moved, printer: &Printer) {
+fn say(filled: &Materialised, moved: Moved, folder: &Folder, printer: &Printer) {
     for warning in &filled.warnings {
         printer.warning(warning);
     }
@@ -340,7 +347,9 @@ fn say(filled: &Materialised, moved: Moved, printer: &Printer) {
         all if all == moved.files => ", all from the cache".to_owned(),
         some => format!(", {some} of them from the cache"),
     };
-    printer.message(&format!("downloaded {moved}{cached}"));
+    // Said now, because the attempt may be stopped before its report.
+    let place = if folder.is_kept { format!(", kept in {}", folder.path.display()) } else { String::new() };
+    printer.message(&format!("downloaded {moved}{cached}{place}"));
 }
 
 fn opened(path: &Path) -> Result<Arc<Directory>, WorkspaceError> {
