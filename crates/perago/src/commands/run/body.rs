@@ -51,6 +51,7 @@ impl<'a> Body<'a> {
             resource_attribute_keys: Vec::new(),
             // Nobody keeps the reason; an author reads all of it.
             failure_reason_max_length: u64::MAX,
+            results: None,
         };
         let started = stops.wait(async { Executor::start(host, &launch, printer) })?;
         Ok(Self::Apart(Box::new(started.map_err(|reason| not_described(&reason))?)))
@@ -88,6 +89,7 @@ impl<'a> Body<'a> {
                     task_id: String::new(),
                     reference_name: String::new(),
                     retry_count: 0,
+                    poll_count: 1,
                     params,
                     workspace: workspace.map(Path::to_owned),
                 };
