@@ -5,4 +5,5 @@ pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod extract;
+pub(crate) mod gc;
 pub(crate) mod start;
