@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example speaks, and fails like a test")]
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use perago_lakefs::{
     Address, Client, ClientOptions, CommitOutcome, CommitRequest, Credentials, NewRepository, Secret, Upload,
     UploadSource,
 };
-use perago_worker::workspace::{Transfer, WorkspaceService};
+use perago_worker::workspace::{Transfer, UsedRepositories, WorkspaceService};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
 };
@@ -63,6 +64,7 @@ async fn measure() {
         spec: serde_json::from_str(r#"{"prefix": "in", "on_moved_head": "merge"}"#).unwrap(),
         dialect: GlobDialect::default(),
         merge_limit: Duration::from_secs(60),
+        used: UsedRepositories::open(folder.path()),
     };
     let input =
         WorkspaceRef { repository: name, branch: "main".to_owned(), ref_type: RefType::Commit, reference };
@@ -90,7 +92,7 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
         parts.lock().unwrap().push_str(&text);
     };
     let stamp = stamp(&input.reference, number);
-    let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record).await.unwrap();
+    let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record, pending()).await.unwrap();
     std::fs::write(workspace.files().join(format!("added-{number}")), "a small file").unwrap();
     service.publish(&workspace, &Alone, &record).await.unwrap();
     workspace.discard().await.unwrap();

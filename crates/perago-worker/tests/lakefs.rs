@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,9 @@ use perago_contract::{FailureCode, OnMovedHead};
 use perago_lakefs::{
     Address, Client, ClientOptions, CommitRequest, Credentials, NewRepository, Secret, Upload, UploadSource,
 };
-use perago_worker::workspace::{LakeFsRepository, Operation, Published, Transfer, WorkspaceService};
+use perago_worker::workspace::{
+    LakeFsRepository, Operation, Published, Transfer, UsedRepositories, WorkspaceService,
+};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Directory, Epoch, MaterialiseRequest, Materialised, Prefix,
     PublishReport, PublishRequest, Repository, Stamp, TransferOptions, Work, WorkspaceError, materialise,
@@ -368,6 +371,7 @@ fn service(scene: &Scene, spec: &str) -> WorkspaceService {
         spec: serde_json::from_str(spec).unwrap(),
         dialect: perago_workspace::GlobDialect::default(),
         merge_limit: Duration::from_secs(60),
+        used: UsedRepositories::open(scene.folder.path()),
     }
 }
 
@@ -386,7 +390,8 @@ async fn run(
         reference: scene.input.clone(),
     };
     let result = async {
-        let workspace = service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record).await?;
+        let workspace =
+            service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record, pending()).await?;
         body(&workspace.files());
         let published = service.publish(&workspace, &Control::default(), &record).await;
         workspace.discard().await?;

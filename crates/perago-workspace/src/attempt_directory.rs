@@ -143,8 +143,7 @@ impl AttemptDirectory {
 fn fill(place: &Path, marker: &AttemptMarker) -> io::Result<File> {
     let marker = AttemptMarker { lock_scope: lock_scope(place), ..marker.clone() };
     let text = serde_json::to_vec(&marker).map_err(io::Error::other)?;
-    let mut file =
-        File::options().write(true).create_new(true).mode(0o600).open(place.join(MARKER_FILE))?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(place.join(MARKER_FILE))?;
     // Before the content: a marker that can be read and is not locked belongs to nobody.
     rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
     file.write_all(&text)?;

@@ -210,10 +210,8 @@ pub async fn collect_directories<J: Judge>(
     for place in blocking(move || attempt_directories(&root)).await? {
         // One at a time: each one that is looked at costs an open file.
         let Some(found) = blocking(move || Ok(FoundDirectory::inspect(&place))).await? else { continue };
-        let garbage = Garbage::Directory {
-            place: found.place.clone(),
-            marker: found.marker.clone().map(Box::new),
-        };
+        let garbage =
+            Garbage::Directory { place: found.place.clone(), marker: found.marker.clone().map(Box::new) };
         let outcome = match judge_directory(&found, options, judge).await {
             Verdict::Unproven(keep) => Outcome::Kept(keep),
             Verdict::Dead if options.is_dry_run => Outcome::Removed,

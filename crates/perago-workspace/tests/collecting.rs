@@ -189,7 +189,9 @@ async fn only_our_staging_branches_that_are_proven_dead_are_removed() {
     }
     assert!(!repository.state().branch_names().contains(&dead));
     assert_eq!(known.asked(), ["task-0", "task-1", "task-0", "task-1"]);
-    assert!(known.asked[0].is_of_work(&own[0].work) && !known.asked[0].is_of_work(&of_other_conductor(0).work));
+    assert!(
+        known.asked[0].is_of_work(&own[0].work) && !known.asked[0].is_of_work(&of_other_conductor(0).work)
+    );
     assert_eq!(known.asked[0].workflow_instance_id, None, "nothing was committed there");
 }
 
@@ -217,8 +219,7 @@ async fn staged() -> Arc<MemoryRepository> {
 async fn a_staged_commit_says_whose_the_branch_is_and_how_old() {
     let repository = staged().await;
     let mut known = Known::dead(&["task-0"]);
-    let collected =
-        collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
+    let collected = collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
     let [Collected { garbage: Garbage::Branch { stamp, committed_at, .. }, .. }] = &collected[..] else {
         panic!("{collected:?}")
     };
@@ -240,14 +241,12 @@ async fn a_store_that_does_not_answer_loses_nothing() {
     repository.interfere(|_, call| {
         (call.name == "commit_of").then_some(Fault::Refused(StoreErrorKind::Unreachable))
     });
-    let collected =
-        collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
+    let collected = collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
     assert_eq!(outcomes(&collected).values().collect::<Vec<_>>(), [&"unread"]);
     repository.interfere(|_, call| {
         (call.name == "delete_branch").then_some(Fault::Refused(StoreErrorKind::Forbidden))
     });
-    let collected =
-        collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
+    let collected = collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.unwrap();
     assert_eq!(outcomes(&collected).values().collect::<Vec<_>>(), [&"failed"]);
     repository.interfere(|_, _| Some(Fault::Refused(StoreErrorKind::Unreachable)));
     assert!(collect_branches(&repository, &options(), &BTreeSet::new(), &mut known).await.is_err());

@@ -108,7 +108,8 @@ impl Housekeeping {
                 }
                 // Said once: nothing but a person will change it.
                 Fate::Kept if finding.is_for_a_person && told.insert(finding.name.clone()) => {
-                    let message = "kept what an attempt has left; perago gc shows it, and a person may remove it";
+                    let message =
+                        "kept what an attempt has left; perago gc shows it, and a person may remove it";
                     Record::new(Level::Warning, "garbage_kept", message)
                 }
                 Fate::Kept => continue,

@@ -45,7 +45,8 @@ impl SweepOptions {
         let Some(conductor) = &settings.conductor else {
             return Err(WorkerError::Missing("CONDUCTOR_SERVER_URL is required for perago gc".to_owned()));
         };
-        let conductor = perago_conductor::Client::new(&conductor.client_options()?).map_err(WorkerError::Client)?;
+        let conductor =
+            perago_conductor::Client::new(&conductor.client_options()?).map_err(WorkerError::Client)?;
         let lakefs = match &settings.lakefs {
             Some(lakefs) => {
                 Some(perago_lakefs::Client::new(&lakefs.client_options()?).map_err(WorkerError::LakeFs)?)

@@ -125,7 +125,10 @@ mod tests {
             used.note(server, repository, 100).unwrap();
         }
         let again = UsedRepositories::open(folder.path());
-        assert_eq!((again.of_server(SERVER), used.of_server("http://other")), (vec!["a".into(), "b".into()], vec!["c".into()]));
+        assert_eq!(
+            (again.of_server(SERVER), used.of_server("http://other")),
+            (vec!["a".into(), "b".into()], vec!["c".into()])
+        );
         again.note(SERVER, "a", 200).unwrap();
         again.forget(SERVER, "a", 150).unwrap();
         again.forget(SERVER, "b", 150).unwrap();
