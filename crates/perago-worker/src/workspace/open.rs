@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perago_contract::{TaskDescription, WorkspaceSpec};
-use perago_lakefs::{Client, ErrorKind, RetryOptions};
+use perago_lakefs::{Client, ClientOptions, ErrorKind, RetryOptions};
 use perago_workspace::{Cache, CacheOptions, GlobDialect, TransferOptions};
 
 use super::{Housekeeping, UsedRepositories, WorkspaceService, Workspaces};
 use crate::logs::{Level, Logger, Record};
-use crate::settings::{LakeFsSettings, Settings, WorkspaceCacheSettings};
+use crate::settings::{LakeFsSettings, Settings, SettingsError, WorkspaceCacheSettings};
 use crate::worker_error::WorkerError;
 
 /// Limit of one merge where the task declares no `PublishBudget`.
@@ -76,13 +76,18 @@ pub(crate) fn housekeeping(
 
 /// The client of a worker for its lakeFS server.
 fn client(lakefs: &LakeFsSettings, logger: &Logger) -> Result<Client, WorkerError> {
-    let mut options = lakefs.client_options()?;
-    options.retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
+    let mut options = client_options(lakefs)?;
     let logger = logger.clone();
     options.on_warning = Arc::new(move |warning| {
         logger.event(Level::Warning, "lakefs_warning", warning);
     });
     Client::new(&options).map_err(WorkerError::LakeFs)
+}
+
+/// Options of a client whose calls the engine repeats.
+pub(super) fn client_options(lakefs: &LakeFsSettings) -> Result<ClientOptions, SettingsError> {
+    let retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
+    Ok(ClientOptions { retry, ..lakefs.client_options()? })
 }
 
 /// Opens the cache that the settings name. One that cannot be used is a line in the log: attempts go on without it.

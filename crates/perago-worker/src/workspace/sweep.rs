@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perago_workspace::{
-    CollectOptions, Collected, Garbage, Keep, Outcome, StoreError, StoreErrorKind, WorkspaceError,
-    collect_branches, collect_directories,
+    CollectOptions, Collected, Garbage, Keep, Outcome, StoreError, StoreErrorKind, collect_branches,
+    collect_directories,
 };
 use serde::Serialize;
 
+use super::open::client_options;
 use super::verdict::ConductorJudge;
 use super::{LakeFsRepository, UsedRepositories};
 use crate::settings::Settings;
@@ -49,7 +50,7 @@ impl SweepOptions {
             perago_conductor::Client::new(&conductor.client_options()?).map_err(WorkerError::Client)?;
         let lakefs = match &settings.lakefs {
             Some(lakefs) => {
-                Some(perago_lakefs::Client::new(&lakefs.client_options()?).map_err(WorkerError::LakeFs)?)
+                Some(perago_lakefs::Client::new(&client_options(lakefs)?).map_err(WorkerError::LakeFs)?)
             }
             None => None,
         };
@@ -166,30 +167,50 @@ pub async fn sweep(options: &SweepOptions) -> Sweep {
         Err(error) => swept.failures.push(error.to_string()),
     }
     if let Some(client) = &options.lakefs {
-        for name in &options.repositories {
-            let repository = Arc::new(LakeFsRepository::new(client.clone(), name));
-            match collect_branches(&repository, &collect, &running.executions, &mut judge).await {
-                Ok(collected) => {
-                    let is_idle = !collected.iter().any(is_of_this_conductor);
-                    if is_idle && !running.repositories.contains(name) {
-                        swept.idle_repositories.push(name.clone());
-                    }
-                    collected.into_iter().for_each(|entry| swept.add(entry, Some(name)));
-                }
-                Err(error) => {
-                    if is_missing(&error) {
-                        swept.idle_repositories.push(name.clone());
-                    }
-                    swept.failures.push(format!("repository {name}: {error}"));
-                }
-            }
-        }
+        sweep_branches(options, client, &collect, &running, &mut judge, &mut swept).await;
     }
     swept.failures.extend(judge.silence().map(str::to_owned));
     swept
 }
 
-/// The attempts that run on this machine.
+async fn sweep_branches(
+    options: &SweepOptions,
+    client: &perago_lakefs::Client,
+    collect: &CollectOptions,
+    running: &Running,
+    judge: &mut ConductorJudge,
+    swept: &mut Sweep,
+) {
+    for (position, name) in options.repositories.iter().enumerate() {
+        let repository = Arc::new(LakeFsRepository::new(client.clone(), name));
+        let error = match collect_branches(&repository, collect, &running.executions, judge).await {
+            Ok(collected) => {
+                let is_idle = !collected.iter().any(is_of_this_conductor);
+                if is_idle && !running.repositories.contains(name) {
+                    swept.idle_repositories.push(name.clone());
+                }
+                collected.into_iter().for_each(|entry| swept.add(entry, Some(name)));
+                continue;
+            }
+            Err(error) => error,
+        };
+        let store = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<StoreError>());
+        if store.is_some_and(|store| store.kind() == StoreErrorKind::NotFound) {
+            swept.idle_repositories.push(name.clone());
+        }
+        swept.failures.push(format!("repository {name}: {error}"));
+        // The others are on the same server.
+        if store.is_some_and(StoreError::is_transient) {
+            let others = &options.repositories[position + 1..];
+            swept
+                .failures
+                .extend(others.iter().map(|name| format!("repository {name}: not looked at either")));
+            return;
+        }
+    }
+}
+
+/// The attempts that run on this machine, or may run elsewhere.
 #[derive(Default)]
 struct Running {
     executions: BTreeSet<String>,
@@ -211,12 +232,6 @@ impl Running {
 
 fn is_of_this_conductor(entry: &Collected) -> bool {
     !matches!(entry.outcome, Outcome::Removed | Outcome::Kept(Keep::NotOurs | Keep::OtherConductor))
-}
-
-fn is_missing(error: &WorkspaceError) -> bool {
-    let source = std::error::Error::source(error);
-    let store = source.and_then(|source| source.downcast_ref::<StoreError>());
-    store.is_some_and(|store| store.kind() == StoreErrorKind::NotFound)
 }
 
 impl Finding {
