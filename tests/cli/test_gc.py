@@ -1,4 +1,4 @@
-"""`perago gc` before it has anything to look at; what it removes is shown in `tests/worker/test_garbage.py`."""
+"""`perago gc` where there is nothing to look at; what it removes is shown by `tests/worker/test_garbage.py`."""
 
 from __future__ import annotations
 

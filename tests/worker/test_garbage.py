@@ -1,4 +1,4 @@
-"""What dead attempts leave is removed, by `perago gc` and by the worker's timer, and nothing that may be alive."""
+"""What dead attempts leave is removed, by command and by the worker's timer, and nothing that may live."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Scene:
         return self.line.run("gc", *arguments, **{**self.variables, **variables})
 
     def found(self, *arguments: str, code: int = 0, **variables: str) -> dict[str, str]:
-        """Run `perago gc --json`; return the fate of everything, the reason where it was kept, by its name."""
+        """Run `perago gc --json`; return the fate of each thing, or why it was kept, by its name."""
         ran = self.gc("--json", *arguments, **variables)
         assert ran.code == code, ran
         report = json.loads(ran.stdout)
