@@ -1,4 +1,4 @@
-"""`perago gc` where there is nothing to look at; what it removes is shown by `tests/worker/test_garbage.py`."""
+"""`perago gc` where there is nothing to look at; for what it removes see `tests/worker/test_garbage.py`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 //! What dead attempts have left goes, and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +86,7 @@ fn move_elsewhere(place: &Path) {
 
 fn of_other_conductor(retry: u64) -> Stamp {
     let mut other = stamp("r", retry);
-    other.work.conductor = "http://other/api".to_owned();
+    "http://other/api".clone_into(&mut other.work.conductor);
     other
 }
 

@@ -160,7 +160,7 @@ impl WorkspaceService {
                 attempt,
                 directory,
                 manifest: Arc::new(filled.manifest),
-                warnings: filled.warnings.into_iter().chain(note.map(not_noted)).collect(),
+                warnings: filled.warnings.into_iter().chain(note.as_ref().map(not_noted)).collect(),
                 prefix,
                 repository,
                 input,
@@ -296,7 +296,7 @@ impl<C: AttemptControl> AttemptControl for Timed<'_, C> {
     }
 }
 
-fn not_noted(error: std::io::Error) -> String {
+fn not_noted(error: &std::io::Error) -> String {
     format!("the repository is not noted for the search for what dead attempts have left: {error}")
 }
 

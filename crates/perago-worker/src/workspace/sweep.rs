@@ -189,7 +189,9 @@ async fn sweep_branches(
                 if is_idle && !running.repositories.contains(name) {
                     swept.idle_repositories.push(name.clone());
                 }
-                collected.into_iter().for_each(|entry| swept.add(entry, Some(name)));
+                for entry in collected {
+                    swept.add(entry, Some(name));
+                }
                 continue;
             }
             Err(error) => error,

@@ -31,7 +31,7 @@ struct Used {
     server: String,
     repository: String,
     /// When an attempt last began on it, in seconds since the epoch.
-    used_at: i64,
+    last_begun: i64,
 }
 
 impl UsedRepositories {
@@ -54,12 +54,12 @@ impl UsedRepositories {
     pub fn note(&self, server: &str, repository: &str, now: i64) -> io::Result<()> {
         self.change(|known| {
             match known.iter_mut().find(|used| used.is(server, repository)) {
-                Some(used) if now - used.used_at < WRITTEN_AGAIN_AFTER => return false,
-                Some(used) => used.used_at = now,
+                Some(used) if now - used.last_begun < WRITTEN_AGAIN_AFTER => return false,
+                Some(used) => used.last_begun = now,
                 None => known.push(Used {
                     server: server.to_owned(),
                     repository: repository.to_owned(),
-                    used_at: now,
+                    last_begun: now,
                 }),
             }
             true
@@ -84,7 +84,7 @@ impl UsedRepositories {
     pub fn forget(&self, server: &str, repository: &str, since: i64) -> io::Result<()> {
         self.change(|known| {
             let before = known.len();
-            known.retain(|used| !used.is(server, repository) || used.used_at >= since);
+            known.retain(|used| !used.is(server, repository) || used.last_begun >= since);
             known.len() != before
         })
     }
