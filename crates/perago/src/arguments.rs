@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Extract(ExtractOptions),
     /// Run a worker for a task
     Start(StartOptions),
+    /// Show which attempts are open and which results are not delivered
+    Status(StatusOptions),
     /// Remove what dead attempts of workspace tasks have left: local directories and staging branches
     Gc(GcOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
@@ -97,6 +99,14 @@ pub(crate) enum Mode {
     Process,
     /// Threads of one process; a body cannot be stopped
     Thread,
+}
+
+/// `perago status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `perago gc`.

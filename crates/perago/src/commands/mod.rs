@@ -7,3 +7,4 @@ pub(crate) mod dev;
 pub(crate) mod extract;
 pub(crate) mod gc;
 pub(crate) mod start;
+pub(crate) mod status;
