@@ -221,7 +221,9 @@ def test_the_timer_removes_what_a_killed_worker_left(scene: Scene) -> None:
     [directory], [branch] = scene.directories(), scene.branches()
     unread = directory.with_name("task_id=unread-exec=0")
     unread.mkdir()
-    with scene.worker(PERAGO_WORKSPACE_GC_TTL="1s", PERAGO_WORKSPACE_GC_INTERVAL="1s") as worker:
+    # A successor that polls would repeat the task, and remove the branch itself.
+    paused = {"CONDUCTOR_WORKER_ALL_PAUSED": "true"}
+    with scene.worker(PERAGO_WORKSPACE_GC_TTL="1s", PERAGO_WORKSPACE_GC_INTERVAL="1s", **paused) as worker:
         worker.wait_record("garbage_removed", path=str(directory))
         assert scene.branches() == {branch}, "its task has not ended"
         scene.store.before = lambda _: Answer(401, b'{"message": "no"}')
@@ -261,7 +263,7 @@ def test_a_search_that_hangs_delays_neither_tasks_nor_the_end(scene: Scene) -> N
 def test_a_worker_removes_at_once_what_its_predecessor_left(scene: Scene) -> None:
     scene.kill_at_merge()
     [directory], branches = scene.directories(), scene.branches()
-    with scene.worker() as worker:
+    with scene.worker(CONDUCTOR_WORKER_ALL_PAUSED="true") as worker:
         worker.wait_record("garbage_removed", path=str(directory))
     assert scene.directories() == []
     assert scene.branches() == branches, "a day has not passed"
