@@ -20,7 +20,9 @@ use perago_contract::{FailureCode, OnMovedHead};
 use perago_lakefs::{
     Address, Client, ClientOptions, CommitRequest, Credentials, NewRepository, Secret, Upload, UploadSource,
 };
-use perago_worker::workspace::{LakeFsRepository, Operation, Published, Transfer, WorkspaceService};
+use perago_worker::workspace::{
+    LakeFsRepository, Operation, Published, Transfer, UsedRepositories, WorkspaceService,
+};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Directory, Epoch, MaterialiseRequest, Materialised, Prefix,
     PublishReport, PublishRequest, Repository, Stamp, TransferOptions, Work, WorkspaceError, materialise,
@@ -369,6 +371,7 @@ fn service(scene: &Scene, spec: &str) -> WorkspaceService {
         spec: serde_json::from_str(spec).unwrap(),
         dialect: perago_workspace::GlobDialect::default(),
         merge_limit: Duration::from_secs(60),
+        used: UsedRepositories::open(scene.folder.path()),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use perago_worker::settings::{SettingsError, quantities};
 
 /// One typed function becomes a production task worker for Conductor.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Start(StartOptions),
     /// Show which attempts are open and which results are not delivered
     Status(StatusOptions),
+    /// Remove what dead attempts of workspace tasks have left: local directories and staging branches
+    Gc(GcOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
     Dev(DevOptions),
     /// Run an audio pipeline of three tasks on embedded services and show what came of it
@@ -134,6 +138,28 @@ pub(crate) struct StatusOptions {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// `perago gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcOptions {
+    /// Show what would be removed and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave what began later than this long ago, for example 2h [default: `PERAGO_WORKSPACE_GC_TTL`, else 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// A repository whose staging branches to look at; repeatable [default: those that workers of this workspace
+    /// root have used]
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<String>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, SettingsError> {
+    quantities::duration("it", text)
 }
 
 /// `perago dev`.

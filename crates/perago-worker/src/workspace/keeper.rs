@@ -80,6 +80,11 @@ impl Workspaces {
         Ok(Self { service: Arc::new(service), threads: Some(threads) })
     }
 
+    /// What all attempts share.
+    pub fn service(&self) -> &WorkspaceService {
+        &self.service
+    }
+
     /// Begins to fill the workspace of an attempt.
     pub fn keep(&self, keeping: Keeping) -> Kept {
         let (ready_sender, ready) = oneshot::channel();

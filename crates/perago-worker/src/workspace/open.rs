@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perago_contract::{TaskDescription, WorkspaceSpec};
-use perago_lakefs::{Client, ErrorKind, RetryOptions};
+use perago_lakefs::{Client, ClientOptions, ErrorKind, RetryOptions};
 use perago_workspace::{Cache, CacheOptions, GlobDialect, TransferOptions};
 
-use super::{WorkspaceService, Workspaces};
+use super::{Housekeeping, UsedRepositories, WorkspaceService, Workspaces};
 use crate::logs::{Level, Logger, Record};
-use crate::settings::{LakeFsSettings, Settings, WorkspaceCacheSettings};
+use crate::settings::{LakeFsSettings, Settings, SettingsError, WorkspaceCacheSettings};
 use crate::worker_error::WorkerError;
 
 /// Limit of one merge where the task declares no `PublishBudget`.
@@ -43,21 +43,51 @@ pub(crate) async fn open(
         spec: WorkspaceSpec::clone(spec),
         dialect,
         merge_limit: merge_limit.unwrap_or(MERGE_LIMIT),
+        used: UsedRepositories::open(&settings.state_dir),
     };
     let workspaces = Workspaces::start(service)?;
     greet(&workspaces, logger).await?;
     Ok(Some(workspaces))
 }
 
+/// The housekeeping of a worker that has workspaces; with a client of its own, because it works on another thread than
+/// the transfers.
+///
+/// # Errors
+/// The address of lakeFS cannot be used.
+pub(crate) fn housekeeping(
+    settings: &Settings,
+    workspaces: Option<&Workspaces>,
+    conductor: &perago_conductor::Client,
+    logger: &Logger,
+) -> Result<Option<Housekeeping>, WorkerError> {
+    let (Some(workspaces), Some(lakefs)) = (workspaces, &settings.lakefs) else { return Ok(None) };
+    let service = workspaces.service();
+    Ok(Some(Housekeeping {
+        root: service.root.clone(),
+        conductor: conductor.clone(),
+        lakefs: client(lakefs, logger)?,
+        used: service.used.clone(),
+        ttl: settings.workspace_gc_ttl,
+        interval: settings.workspace_gc_interval,
+        logger: logger.clone(),
+    }))
+}
+
 /// The client of a worker for its lakeFS server.
 fn client(lakefs: &LakeFsSettings, logger: &Logger) -> Result<Client, WorkerError> {
-    let mut options = lakefs.client_options()?;
-    options.retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
+    let mut options = client_options(lakefs)?;
     let logger = logger.clone();
     options.on_warning = Arc::new(move |warning| {
         logger.event(Level::Warning, "lakefs_warning", warning);
     });
     Client::new(&options).map_err(WorkerError::LakeFs)
+}
+
+/// Options of a client whose calls the engine repeats.
+pub(super) fn client_options(lakefs: &LakeFsSettings) -> Result<ClientOptions, SettingsError> {
+    let retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
+    Ok(ClientOptions { retry, ..lakefs.client_options()? })
 }
 
 /// Opens the cache that the settings name. One that cannot be used is a line in the log: attempts go on without it.
