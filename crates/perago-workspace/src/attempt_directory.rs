@@ -248,7 +248,7 @@ fn remove_attempt(place: &Path) -> Result<(), WorkspaceError> {
 ///
 /// # Errors
 /// What the system says.
-fn remove_tree(place: &Path) -> Result<(), WorkspaceError> {
+pub fn remove_tree(place: &Path) -> Result<(), WorkspaceError> {
     let failed = |error| WorkspaceError::local("remove", place.display(), error);
     match std::fs::remove_dir_all(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

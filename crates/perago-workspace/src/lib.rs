@@ -20,7 +20,9 @@ mod publish;
 mod stamp;
 mod store;
 
-pub use attempt_directory::{AttemptDirectory, AttemptMarker, FoundDirectory, attempt_directories};
+pub use attempt_directory::{
+    AttemptDirectory, AttemptMarker, FoundDirectory, attempt_directories, remove_tree,
+};
 pub use cache::{Cache, CacheOptions};
 pub use directory::{Directory, FileCreator, FileState};
 pub use error::WorkspaceError;
