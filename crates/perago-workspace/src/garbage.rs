@@ -102,7 +102,7 @@ where
     let mut removed = Vec::new();
     for (name, attempt) in staging_branches(repository, conductor).await? {
         // One that has gone or cannot be read meanwhile is for the next time.
-        let Ok(commit) = repeated!(repository.commit_of(&name)) else { continue };
+        let Ok(commit) = repeated!(repository, repository.commit_of(&name)) else { continue };
         let stamp = CommitStamp::of(&commit).filter(|stamp| stamp.execution == attempt.execution);
         let is_old = is_older(commit.created_at, older_than, now);
         if !is_old || judge(attempt.clone(), stamp.clone()).await != Verdict::Dead {
@@ -122,7 +122,7 @@ async fn staging_branches<R: Repository>(
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = repeated!(repository.branches(STAGING_PREFIX, after.as_deref()))
+        let page = repeated!(repository, repository.branches(STAGING_PREFIX, after.as_deref()))
             .map_err(|error| WorkspaceError::store("list staging branches", error))?;
         found.extend(page.items.into_iter().filter_map(|branch| {
             let attempt = StagingName::parse(&branch.name)?;
@@ -136,7 +136,7 @@ async fn staging_branches<R: Repository>(
 }
 
 async fn delete<R: Repository>(repository: &Arc<R>, name: &str) -> Result<(), WorkspaceError> {
-    match repeated!(repository.delete_branch(name)) {
+    match repeated!(repository, repository.delete_branch(name)) {
         Err(error) if error.kind() != StoreErrorKind::NotFound => {
             Err(WorkspaceError::store(&format!("delete the branch {name}"), error))
         }

@@ -149,6 +149,8 @@ pub struct Terms {
     pub on_moved_head: OnMovedHead,
     /// Whether the body changed anything.
     pub has_edits: bool,
+    /// How often a merge is tried that the store refuses for now or cannot be reached for.
+    pub tries: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,8 +313,9 @@ impl Publication {
             Err(error) => error,
         };
         match error.kind() {
-            StoreErrorKind::Lost | StoreErrorKind::Busy | StoreErrorKind::Unreachable => {
-                if again + 1 < MOST_TRIES {
+            kind @ (StoreErrorKind::Lost | StoreErrorKind::Busy | StoreErrorKind::Unreachable) => {
+                let most = if kind == StoreErrorKind::Lost { MOST_TRIES } else { self.terms.tries };
+                if again + 1 < most {
                     return self.go(State::MergeFence { again: again + 1 }, Effect::Fence);
                 }
                 self.go(State::Dropping { error }, Effect::DropStaging)
@@ -406,7 +409,7 @@ impl Publication {
             Ok(()) => OwnCommit::Reverted(commit),
             // Reverted before: an earlier try whose reply was lost, or somebody else.
             Err(error) if error.kind() == StoreErrorKind::NoChanges => OwnCommit::Reverted(commit),
-            Err(error) if error.is_transient() && again + 1 < MOST_TRIES => {
+            Err(error) if error.is_transient() && again + 1 < self.terms.tries => {
                 let again = again + 1;
                 let state = State::Reverting { failure, commit: commit.clone(), again };
                 return self.go(state, Effect::Revert { commit, again });

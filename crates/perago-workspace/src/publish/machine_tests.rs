@@ -52,7 +52,7 @@ fn history(commits: &[Commit]) -> Event {
 
 fn start(on_moved_head: OnMovedHead, has_edits: bool) -> Publication {
     let epoch = Epoch { retry_count: 1, poll_count: 1 };
-    let terms = Terms { work: work(), epoch, input: "R".to_owned(), on_moved_head, has_edits };
+    let terms = Terms { work: work(), epoch, input: "R".to_owned(), on_moved_head, has_edits, tries: 3 };
     let (mut publication, first) = Publication::new(terms);
     assert_eq!(first, Effect::Fence);
     assert_eq!(publication.next(Event::FenceHeld), Effect::DeleteOlder);
@@ -238,6 +238,18 @@ fn a_store_that_stays_away_leaves_no_merge_that_could_start_later() {
     let lost = || failed(PublishFailure::Store(error(StoreErrorKind::Lost)));
     assert_eq!(give_up().next(history(&[])), lost());
     assert_eq!(give_up().next(Event::History(Err(error(StoreErrorKind::Unreachable)))), lost());
+}
+
+#[test]
+fn a_refused_merge_is_tried_as_often_as_the_terms_say() {
+    for kind in [StoreErrorKind::Busy, StoreErrorKind::Unreachable] {
+        let mut publication = merging(OnMovedHead::Fail);
+        for again in 1..3 {
+            assert_eq!(publication.next(Event::Merged(Err(error(kind)))), Effect::Fence);
+            assert_eq!(publication.next(Event::FenceHeld), Effect::Merge { again });
+        }
+        assert_eq!(publication.next(Event::Merged(Err(error(kind)))), Effect::DropStaging);
+    }
 }
 
 #[test]

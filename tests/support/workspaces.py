@@ -1,0 +1,181 @@
+"""A worker of a workspace task between its servers, with a scripted way to lakeFS."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+from protocol.lake import KEY, Lake
+
+from .conductor import Conductor
+from .faults import Script
+from .proxy import Proxy
+from .waiting import until
+from .worker import Worker
+
+BASE = {
+    "in/a": "one",
+    "in/b": "two",
+    "in/d e/ä %2": "three",
+    "in2/beside": "kept",
+}
+
+
+class Repository(Lake):
+    """A repository of a test's own with files on `main`, seen and changed behind the worker's back."""
+
+    def __init__(self, url: str, files: dict[str, str] | None = None) -> None:
+        super().__init__("embedded", url, KEY, KEY)
+        for path, content in (BASE if files is None else files).items():
+            assert self.put("main", path, content).status == 201, path
+        self.input = str(self.commit("main", "base").json["id"])
+
+    def files(self, reference: str = "main@") -> dict[str, str]:
+        """All objects with their contents."""
+        return {path: self.get(reference, path).body.decode() for path in self.tree(reference)}
+
+    def log(self) -> list[dict[str, Any]]:
+        """The commits of `main` above the input, newest first, along first parents."""
+        page = self.here("GET", "/refs/main/commits", first_parent="true").json["results"]
+        above: list[dict[str, Any]] = []
+        for commit in page:
+            if commit["id"] == self.input:
+                break
+            above.append(commit)
+        return above
+
+    def foreign(self, files: dict[str, str], message: str = "theirs") -> str:
+        """Commit files to `main` as another writer; return the commit's id."""
+        for path, content in files.items():
+            assert self.put("main", path, content).status == 201
+        return str(self.commit("main", message).json["id"])
+
+    def branches(self) -> list[str]:
+        """The names of all branches."""
+        return [row["id"] for row in self.here("GET", "/branches", amount=1000).json["results"]]
+
+
+class Workshop:
+    """A worker of one workspace task; a context manager.
+
+    Args:
+        root: The worker's folders.
+        conductor: The engine.
+        lake_url: The store's server; the worker reaches it over `proxy`.
+        definition: Further fields of the TaskDef.
+        is_direct: Whether the worker reaches the store without the proxy.
+        specification: Its WorkspaceSpec; guardrails as `[builder, argument]`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        conductor: Conductor,
+        lake_url: str,
+        *,
+        definition: dict[str, Any] | None = None,
+        is_direct: bool = False,
+        **specification: Any,
+    ) -> None:
+        self.conductor = conductor
+        self.lake_url = lake_url
+        self.task = f"suite.{uuid.uuid4().hex[:12]}"
+        self.root = root
+        self.proxy = Proxy(lake_url, keeps_host=True)
+        self.script = Script(self.proxy)
+        define_workspace_task(conductor, self.task, **(definition or {}))
+        self._variables = {
+            "SUITE_WORKSPACE": json.dumps({"prefix": "in", **specification}),
+            "LAKECTL_SERVER_ENDPOINT_URL": lake_url if is_direct else self.proxy.url,
+            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": KEY,
+            "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": KEY,
+            "PERAGO_LAKEFS_RETRIES": "2",
+            "PERAGO_LAKEFS_STALL_TIMEOUT": "400ms",
+            "PERAGO_FAILURE_REASON_MAX_LENGTH": "2000",
+            "PERAGO_WORKSPACE_CACHE": "off",
+        }
+        self.proxy.__enter__()
+        self.worker = self.another("first")
+
+    def another(self, name: str) -> Worker:
+        """Start one more worker of the task, with folders and a host of its own."""
+        variables = {"PERAGO_HOST_ID": name, **self._variables}
+        url = self.conductor.url
+        return Worker(self.root / name, url, self.task, "-j", "2", module="workspace_scenario", **variables)
+
+    def __enter__(self) -> Workshop:
+        try:
+            self.worker.__enter__()
+        except BaseException:
+            self.proxy.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.script.clear()
+        self.worker.__exit__()
+        self.proxy.__exit__()
+
+    def repository(self, files: dict[str, str] | None = None) -> Repository:
+        """Make a repository."""
+        return Repository(self.lake_url, files)
+
+    def start(self, repository: Repository, **params: Any) -> str:
+        """Start a run on the input of a repository; return its id."""
+        workspace = workspace_input(repository)
+        return self.conductor.start(self.task, {}, input={"params": params, "workspace": workspace})
+
+    def run(self, repository: Repository, **params: Any) -> dict[str, Any]:
+        """Start a run and wait for its end; return the last attempt. Nothing of it is left."""
+        task = self.conductor.wait_task(self.start(repository, **params))
+        self.assert_clean(repository)
+        return task
+
+    def failure(self, task: dict[str, Any]) -> tuple[str, str]:
+        """The status of a failed attempt and the code that the worker's log has for it."""
+        record = self.worker.wait_record("task_failed", task_id=task["taskId"])
+        return task["status"], record["failure_code"]
+
+    def assert_clean(self, repository: Repository, *workers: Worker) -> None:
+        """Wait until no directory of an attempt and no staging branch is left."""
+        for worker in (self.worker, *workers):
+            until(lambda worker=worker: not attempts(worker), f"empty workspaces of {worker.root}", 10)  # type: ignore[misc]
+        until(lambda: repository.branches() == ["main"], "the end of staging branches", 10)
+
+
+def attempts(worker: Worker) -> list[Path]:
+    """The directories of attempts that are there."""
+    return sorted((worker.root / "workspaces").glob("task_id=*"))
+
+
+def workspace_input(repository: Repository, branch: str = "main", reference: str | None = None) -> dict[str, str]:
+    """The workspace of a run's input."""
+    return {
+        "repository": repository.name,
+        "branch": branch,
+        "refType": "commit",
+        "ref": reference or repository.input,
+    }
+
+
+def step(task: str, reference: str, params: str = "${workflow.input.params}") -> dict[str, Any]:
+    """A step of a workflow that gets the run's workspace."""
+    inputs = {"params": params, "workspace": "${workflow.input.workspace}"}
+    return {"name": task, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": inputs}
+
+
+def define_workspace_task(conductor: Conductor, name: str, **definition: Any) -> None:
+    """Register a workspace task, and a workflow of the same name with it as its one step."""
+    conductor.define(name, **definition)
+    workflow = {
+        "name": name,
+        "version": 1,
+        "schemaVersion": 2,
+        "tasks": [step(name, "body")],
+        "timeoutPolicy": "ALERT_ONLY",
+        "timeoutSeconds": 0,
+        "ownerEmail": "tests@example.com",
+    }
+    conductor.call("PUT", "/metadata/workflow", [workflow])
