@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from protocol.lake import KEY, Lake
+from .lake import KEY, Lake
 
 from .conductor import Conductor
 from .faults import Script

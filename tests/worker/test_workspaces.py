@@ -1,205 +1,157 @@
-"""Workspace tasks from the pinned commit to the published one."""
+"""Workspace tasks: a pinned commit in, one commit out."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.fixtures import embedded_server
 from support.conductor import Conductor
-from support.faults import BRANCH, COMMIT, MERGE, READ, UPLOAD
-from support.workspaces import BASE, Workshop, workspace_input
-
-LARGE = "0123456789abcdef" * 20_000
-
-
-@pytest.fixture(scope="module", params=["s3", "local"])
-def shop(
-    request: pytest.FixtureRequest, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workshop]:
-    """A worker over a store that signs URLs, and one over a store where all moves through lakeFS."""
-    engine = Conductor(f"{embedded_url}/api", "embedded")
-    root = tmp_path_factory.mktemp(request.param)
-    if request.param == "s3":
-        with Workshop(root, engine, embedded_url) as shop:
-            yield shop
-        return
-    with embedded_server("--object-store", "local") as url, Workshop(root, engine, url) as shop:
-        yield shop
-
-
-@pytest.fixture(autouse=True)
-def unscripted(shop: Workshop) -> None:
-    shop.script.clear()
-
-
-def test_the_changes_of_a_body_become_one_stamped_commit(shop: Workshop) -> None:
-    repository = shop.repository()
-    edits = {"a": "changed", "new/large": LARGE, "d e/100% é": ""}
-    task = shop.run(repository, write=edits, remove=["b"])
-    assert task["status"] == "COMPLETED", task
-    result = task["outputData"]["result"]
-    assert result == {"files": {"a": 3, "b": 3, "d e/ä %2": 5}, "directories": ["d e"]}
-    (commit,) = repository.log()
-    assert task["outputData"]["workspace"] == workspace_input(repository, reference=commit["id"])
-    wanted = {f"in/{name}": content for name, content in edits.items()}
-    assert repository.files() == {
-        **wanted,
-        "in/d e/ä %2": BASE["in/d e/ä %2"],
-        "in2/beside": BASE["in2/beside"],
-    }
-    assert commit["parents"][0] == repository.input
-    stamp = commit["metadata"]
-    assert stamp["perago.workflow_instance_id"] == task["workflowInstanceId"]
-    assert (stamp["perago.task_id"], stamp["perago.task_name"]) == (task["taskId"], shop.task)
-    assert (stamp["perago.retry_count"], stamp["perago.poll_count"]) == ("0", "1")
-    assert stamp["perago.worker_id"] == task["workerId"]
-    assert stamp["perago.input_ref"] == repository.input
-    assert task["workflowInstanceId"] in stamp["perago.link"]
-    direct = [one for one in shop.proxy.seen("PUT", "/object-store/") if len(one.body) == len(LARGE)]
-    assert len(direct) == (1 if repository.signs else 0)
-    read = shop.script.seen(READ)
-    assert len(read) == 3
-    assert all(one.path.startswith("/object-store/") == repository.signs for one in read)
-
-
-def test_a_body_that_changes_nothing_publishes_nothing(shop: Workshop) -> None:
-    repository = shop.repository()
-    for action in ("", "hollow"):
-        task = shop.run(repository, action=action, write={"a": BASE["in/a"]})
-        assert task["status"] == "COMPLETED", task
-        assert task["outputData"]["workspace"] == workspace_input(repository)
-    assert repository.log() == []
-    assert [shop.script.seen(call) for call in (BRANCH, UPLOAD, COMMIT, MERGE)] == [[], [], [], []]
-
-
-def test_every_name_comes_and_goes(shop: Workshop) -> None:
-    long = f"{'/'.join(['a' * 200] * 4)}/{'b' * 215}/e"
-    assert len(f"in/{long}") == 1024
-    names = [long, "a b", "ü/ñ", "100%/a%20b", "plus+sign", "a&b=c;d", "q?x#y", "😀", "empty"]
-    base = {f"in/{name}": "" if name == "empty" else f"<{name}>" for name in names}
-    repository = shop.repository({**base, "in/marked/": ""})
-    edits = {name: f"<{name}> again" for name in names}
-    task = shop.run(repository, write={**edits, "second/empty": ""})
-    assert task["status"] == "COMPLETED", task
-    result = task["outputData"]["result"]
-    assert result["files"] == {name: len(base[f"in/{name}"].encode()) for name in names}
-    assert "marked" in result["directories"]
-    wanted = {f"in/{name}": content for name, content in edits.items()}
-    assert repository.files() == {**wanted, "in/second/empty": "", "in/marked/": ""}
-
-
-def test_a_body_that_deletes_everything_leaves_the_rest(shop: Workshop) -> None:
-    repository = shop.repository()
-    task = shop.run(repository, action="clear")
-    assert task["status"] == "COMPLETED", task
-    assert repository.files() == {"in2/beside": "kept"}
-
-
-@pytest.mark.parametrize("action", ["link", "walk out"])
-def test_a_symbolic_link_is_never_published(shop: Workshop, action: str, folder: Path) -> None:
-    repository = shop.repository()
-    task = shop.run(repository, action=action, folder=str(folder), write={"d e/new": "x"})
-    assert shop.failure(task) == ("FAILED", "workspace_path")
-    assert "symlinks" in task["reasonForIncompletion"]
-    assert repository.log() == []
-    assert shop.script.seen(BRANCH) == []
-    if action == "walk out":
-        assert (folder / "outside" / "new").exists(), "what lies behind a link is not ours to remove"
-
-
-@pytest.mark.parametrize("key", ["in/../../escaped", "in/x//y", "in/a/b", "in/C:/x", "in/back\\slash"])
-def test_a_key_that_is_no_file_fails_before_the_body(shop: Workshop, key: str) -> None:
-    repository = shop.repository({**BASE, key: "x"})
-    task = shop.run(repository, write={"never": "there"})
-    assert shop.failure(task) == ("FAILED", "workspace_path")
-    assert json.dumps(key if key == "in/a/b" else key.removeprefix("in/")) in task["reasonForIncompletion"]
-    assert shop.script.seen(READ) == []
-
-
-def test_a_failing_body_leaves_nothing(shop: Workshop) -> None:
-    repository = shop.repository()
-    task = shop.run(repository, action="fail")
-    assert (task["status"], task["reasonForIncompletion"]) == ("FAILED", "on purpose")
-    assert repository.log() == []
-
-
-def test_a_dirty_branch_is_named_and_a_protected_one_takes_merges(shop: Workshop) -> None:
-    repository = shop.repository()
-    repository.put("main", "loose", "x")
-    task = shop.run(repository, write={"a": "changed"})
-    assert shop.failure(task) == ("FAILED", "branch_unusable")
-    assert "main holds uncommitted changes" in task["reasonForIncompletion"]
-    assert repository.log() == []
-
-    # lakeFS lets a merge pass the protection of a branch.
-    repository = shop.repository()
-    rules = [{"pattern": "main"}]
-    assert repository.here("PUT", "/settings/branch_protection", rules).status == 204
-    assert shop.run(repository, write={"a": "changed"})["status"] == "COMPLETED"
-    assert repository.files()["in/a"] == "changed"
-
-
-@pytest.mark.parametrize(
-    ("changed", "code", "named"),
-    [
-        ({"repository": "nobody-has-this"}, "workspace_failed", "not found"),
-        ({"ref": "0" * 64}, "workspace_failed", "0" * 64),
-        ({"branch": "gone"}, "branch_unusable", "gone"),
-    ],
-)
-def test_what_does_not_exist_is_named(shop: Workshop, changed: dict[str, str], code: str, named: str) -> None:
-    repository = shop.repository()
-    given = {"params": {"write": {"a": "changed"}}, "workspace": {**workspace_input(repository), **changed}}
-    task = shop.conductor.wait_task(shop.conductor.start(shop.task, {}, input=given))
-    assert shop.failure(task) == ("FAILED", code)
-    assert named in task["reasonForIncompletion"]
-    shop.assert_clean(repository)
-
-
-def test_an_input_without_its_workspace_is_refused(shop: Workshop) -> None:
-    task = shop.conductor.wait_task(shop.conductor.start(shop.task, {}, input={"params": {}}))
-    assert shop.failure(task) == ("FAILED", "input_invalid")
-    assert "workspace" in task["reasonForIncompletion"]
+from support.lake import KEY, Lake
+from support.waiting import until
+from support.worker import Worker
 
 
 @pytest.fixture
-def guarded(embedded_url: str, tmp_path: Path) -> Iterator[Workshop]:
-    engine = Conductor(f"{embedded_url}/api", "embedded")
-    rails = {"pre": [["require_file", "a"]], "post": [["forbid_glob", "**/*.tmp"], ["require_dir", "d e"]]}
-    with Workshop(tmp_path, engine, embedded_url, **rails) as shop:
-        yield shop
+def lake(embedded_url: str) -> Lake:
+    """The embedded store with three files in one commit."""
+    lake = Lake("embedded", embedded_url, KEY, KEY)
+    for name in ("in/a.txt", "in/deep/b c.txt", "outside.txt"):
+        assert lake.put("main", name, f"first {name}").status == 201
+    assert lake.commit("main", "three files").status == 201
+    return lake
 
 
-def test_guardrails_stop_an_attempt_on_both_sides(guarded: Workshop) -> None:
-    shop = guarded
-    repository = shop.repository({"in/b": "x"})
-    task = shop.run(repository, write={"a": "made"})
-    assert shop.failure(task) == ("FAILED_WITH_TERMINAL_ERROR", "pre_guardrail")
-    assert task["reasonForIncompletion"] == "pre guardrail require_file('a') did not find a file"
-
-    repository = shop.repository()
-    task = shop.run(repository, write={"deep/er/x.tmp": "", "a": "changed"})
-    assert shop.failure(task) == ("FAILED", "post_guardrail")
-    assert task["reasonForIncompletion"] == "post guardrail forbid_glob('**/*.tmp') matched 1 files"
-    assert repository.log() == []
-    assert shop.script.seen(BRANCH) == []
-
-    assert shop.run(repository, write={"a": "changed"})["status"] == "COMPLETED"
-    assert repository.files()["in/a"] == "changed"
+def pinned(lake: Lake, commit: str | None = None) -> dict[str, str]:
+    return {
+        "repository": lake.name,
+        "branch": "main",
+        "refType": "commit",
+        "ref": commit or lake.head(),
+    }
 
 
-def test_a_read_only_task_publishes_nothing(embedded_url: str, tmp_path: Path) -> None:
-    engine = Conductor(f"{embedded_url}/api", "embedded")
-    with Workshop(tmp_path, engine, embedded_url, read_only=True) as shop:
-        repository = shop.repository()
-        repository.foreign({"in/a": "moved on"})
-        task = shop.run(repository, write={"a": "changed"}, remove=["b"])
-        assert task["status"] == "COMPLETED", task
-        assert task["outputData"]["workspace"] == workspace_input(repository)
-        assert task["outputData"]["result"]["files"]["a"] == len(BASE["in/a"])
-        assert len(repository.log()) == 1
-        assert [exchange.method for exchange in shop.proxy.exchanges if exchange.method != "GET"] == []
+def lake_variables(lake: Lake) -> dict[str, str]:
+    return {
+        "LAKECTL_SERVER_ENDPOINT_URL": lake.base,
+        "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": KEY,
+        "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": KEY,
+    }
+
+
+class Suite:
+    """A worker of the editing task with its two servers."""
+
+    def __init__(self, conductor: Conductor, lake: Lake, worker: Worker, task: str) -> None:
+        self.conductor, self.lake, self.worker, self.task = conductor, lake, worker, task
+
+    def run(self, commit: str | None = None, **params: Any) -> dict[str, Any]:
+        """Run one workflow; return the last attempt."""
+        run = self.conductor.start(self.task, params, pinned(self.lake, commit))
+        return self.conductor.wait_task(run)
+
+    def leftovers(self) -> list[str]:
+        """What attempts have left on the disk and in the store."""
+        root = self.worker.root / "workspaces"
+        places = [path.name for path in root.iterdir() if not path.name.startswith(".")]
+        branches = [row["id"] for row in self.lake.here("GET", "/branches").json["results"]]
+        return places + [name for name in branches if name != "main"]
+
+    def nothing_left(self) -> None:
+        until(lambda: not self.leftovers(), "an empty workspace root and no staging branch")
+
+
+@pytest.fixture
+def suite(
+    request: pytest.FixtureRequest, conductor: Conductor, lake: Lake, task_name: str, tmp_path: Path
+) -> Iterator[Suite]:
+    spec = json.dumps({"prefix": "in", **getattr(request, "param", {})})
+    conductor.define(task_name, has_workspace=True, retryCount=2)
+    variables = {**lake_variables(lake), "SUITE_WORKSPACE": spec}
+    with Worker(tmp_path, conductor.url, task_name, module="editing", **variables) as worker:
+        suite = Suite(conductor, lake, worker, task_name)
+        yield suite
+        suite.nothing_left()
+
+
+def test_changes_become_one_commit_that_the_result_names(suite: Suite) -> None:
+    before = suite.lake.head()
+    task = suite.run(write={"a.txt": "second", "new/é %.txt": "new"}, delete=["deep"])
+    assert task["status"] == "COMPLETED", task
+    after = suite.lake.head()
+    assert task["outputData"]["workspace"] == pinned(suite.lake, after)
+    assert task["outputData"]["result"]["saw"] == ["a.txt", "deep/b c.txt"]
+    assert sorted(suite.lake.tree()) == ["in/a.txt", "in/new/é %.txt", "outside.txt"]
+    assert suite.lake.get("main", "in/a.txt").body == b"second"
+    commit = suite.lake.here("GET", f"/commits/{after}").json
+    assert commit["parents"][0] == before
+    metadata = commit["metadata"]
+    assert metadata["perago.task_name"] == suite.task
+    assert metadata["perago.workflow_instance_id"] == task["workflowInstanceId"]
+    assert metadata["perago.link"].endswith(f"/workflow/{task['workflowInstanceId']}")
+    assert not Path(task["outputData"]["result"]["place"]).exists()
+
+
+def test_no_change_makes_no_commit(suite: Suite) -> None:
+    before = suite.lake.head()
+    task = suite.run()
+    assert task["outputData"]["workspace"]["ref"] == before == suite.lake.head()
+    assert [record["operation"] for record in suite.worker.records("workspace_moved")] == [
+        "download",
+        "publish",
+    ]
+
+
+@pytest.mark.parametrize("suite", [{"read_only": True}], indirect=True)
+def test_a_read_only_task_publishes_nothing(suite: Suite) -> None:
+    before = suite.lake.head()
+    task = suite.run(write={"a.txt": "second"})
+    assert task["status"] == "COMPLETED"
+    assert task["outputData"]["workspace"]["ref"] == before == suite.lake.head()
+    assert [record["operation"] for record in suite.worker.records("workspace_moved")] == ["download"]
+
+
+def test_a_failing_body_publishes_nothing(suite: Suite) -> None:
+    before = suite.lake.head()
+    task = suite.run(write={"a.txt": "second"}, fail=True)
+    assert (task["status"], task["retryCount"]) == ("FAILED", 2)
+    assert suite.lake.head() == before
+
+
+def test_guardrails_before_and_after_the_body(suite: Suite) -> None:
+    before = suite.lake.head()
+    task = suite.run(write={"forbidden-after.txt": ""})
+    assert suite.worker.records("task_failed")[-1]["failure_code"] == "post_guardrail"
+    assert "forbidden-after" in task["reasonForIncompletion"]
+    assert suite.lake.head() == before
+    suite.lake.put("main", "in/forbidden-before.txt", "x")
+    suite.lake.commit("main")
+    task = suite.run()
+    assert suite.worker.records("task_failed")[-1]["failure_code"] == "pre_guardrail"
+    assert "forbidden-before" in task["reasonForIncompletion"]
+
+
+def test_a_moved_head_is_named_and_nothing_is_lost(suite: Suite) -> None:
+    pinned_commit = suite.lake.head()
+    suite.lake.put("main", "in/other.txt", "somebody else")
+    suite.lake.commit("main", "somebody else's work")
+    moved = suite.lake.head()
+    task = suite.run(pinned_commit, write={"a.txt": "second"})
+    assert task["status"] == "FAILED"
+    assert suite.worker.records("task_failed")[-1]["failure_code"] == "publish_fence"
+    assert moved in task["reasonForIncompletion"]
+    assert suite.lake.head() == moved
+
+
+@pytest.mark.parametrize("suite", [{"on_moved_head": "merge"}], indirect=True)
+def test_disjoint_changes_are_merged_over_a_moved_head(suite: Suite) -> None:
+    pinned_commit = suite.lake.head()
+    suite.lake.put("main", "in/other.txt", "somebody else")
+    suite.lake.commit("main", "somebody else's work")
+    task = suite.run(pinned_commit, write={"a.txt": "second"})
+    assert task["status"] == "COMPLETED", task
+    assert suite.lake.get("main", "in/other.txt").body == b"somebody else"
+    assert suite.lake.get("main", "in/a.txt").body == b"second"

@@ -8,7 +8,7 @@ use perago_lakefs::{Address, ClientOptions, Credentials, ProxyOptions, RetryOpti
 use super::conductor::{extra_ca_files, proxies, refuse_placeholder};
 use super::environment::Environment;
 use super::error::SettingsError;
-use super::modes::lakefs_presign;
+use super::modes::on_or_off;
 use super::quantities::{integer, short_duration};
 
 /// Default of `PERAGO_LAKEFS_STALL_TIMEOUT`.
@@ -74,7 +74,7 @@ impl LakeFsSettings {
 /// When some are missing (blank counts as missing), a placeholder was left in place, or a `PERAGO_LAKEFS_*` variable
 /// has a value of another form.
 pub fn parse(environment: &Environment) -> Result<Option<LakeFsSettings>, SettingsError> {
-    let presign = lakefs_presign(environment)?;
+    let presign = on_or_off("PERAGO_LAKEFS_PRESIGN", environment)?;
     let stall_timeout = stall_timeout(environment)?;
     let retries = retries(environment)?;
     let values = NAMES.map(|name| environment.filled(name));

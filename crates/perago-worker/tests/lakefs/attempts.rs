@@ -1,5 +1,6 @@
 //! Whole attempts by the service of a worker, without a worker.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ async fn run(
         reference: scene.input.clone(),
     };
     let result = async {
-        let workspace = service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record).await?;
+        let workspace =
+            service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record, pending()).await?;
         body(&workspace.files());
         let published = service.publish(&workspace, &Control::default(), &record).await;
         workspace.discard().await?;
