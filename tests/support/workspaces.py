@@ -66,6 +66,7 @@ class Workshop:
         lake_url: The store's server; the worker reaches it over `proxy`.
         definition: Further fields of the TaskDef.
         is_direct: Whether the worker reaches the store without the proxy.
+        slots: How many bodies a worker runs at once; a full one does not poll.
         specification: Its WorkspaceSpec; guardrails as `[builder, argument]`.
     """
 
@@ -77,15 +78,17 @@ class Workshop:
         *,
         definition: dict[str, Any] | None = None,
         is_direct: bool = False,
+        slots: int = 1,
         **specification: Any,
     ) -> None:
         self.conductor = conductor
         self.lake_url = lake_url
         self.task = f"suite.{uuid.uuid4().hex[:12]}"
         self.root = root
+        self._slots = slots
         self.proxy = Proxy(lake_url, keeps_host=True)
         self.script = Script(self.proxy)
-        define_workspace_task(conductor, self.task, **(definition or {}))
+        conductor.define(self.task, has_workspace=True, **(definition or {}))
         self._variables = {
             "SUITE_WORKSPACE": json.dumps({"prefix": "in", **specification}),
             "LAKECTL_SERVER_ENDPOINT_URL": lake_url if is_direct else self.proxy.url,
@@ -102,8 +105,8 @@ class Workshop:
     def another(self, name: str) -> Worker:
         """Start one more worker of the task, with folders and a host of its own."""
         variables = {"PERAGO_HOST_ID": name, **self._variables}
-        url = self.conductor.url
-        return Worker(self.root / name, url, self.task, "-j", "2", module="workspace_scenario", **variables)
+        url, slots = self.conductor.url, str(self._slots)
+        return Worker(self.root / name, url, self.task, "-j", slots, module="workspace_scenario", **variables)
 
     def __enter__(self) -> Workshop:
         try:
@@ -124,8 +127,7 @@ class Workshop:
 
     def start(self, repository: Repository, **params: Any) -> str:
         """Start a run on the input of a repository; return its id."""
-        workspace = workspace_input(repository)
-        return self.conductor.start(self.task, {}, input={"params": params, "workspace": workspace})
+        return self.conductor.start(self.task, params, workspace_input(repository))
 
     def run(self, repository: Repository, **params: Any) -> dict[str, Any]:
         """Start a run and wait for its end; return the last attempt. Nothing of it is left."""
@@ -158,24 +160,3 @@ def workspace_input(repository: Repository, branch: str = "main", reference: str
         "refType": "commit",
         "ref": reference or repository.input,
     }
-
-
-def step(task: str, reference: str, params: str = "${workflow.input.params}") -> dict[str, Any]:
-    """A step of a workflow that gets the run's workspace."""
-    inputs = {"params": params, "workspace": "${workflow.input.workspace}"}
-    return {"name": task, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": inputs}
-
-
-def define_workspace_task(conductor: Conductor, name: str, **definition: Any) -> None:
-    """Register a workspace task, and a workflow of the same name with it as its one step."""
-    conductor.define(name, **definition)
-    workflow = {
-        "name": name,
-        "version": 1,
-        "schemaVersion": 2,
-        "tasks": [step(name, "body")],
-        "timeoutPolicy": "ALERT_ONLY",
-        "timeoutSeconds": 0,
-        "ownerEmail": "tests@example.com",
-    }
-    conductor.call("PUT", "/metadata/workflow", [workflow])

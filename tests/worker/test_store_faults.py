@@ -42,7 +42,7 @@ def engine(embedded_url: str) -> Conductor:
 
 
 @pytest.fixture(scope="module", params=["s3", "local"])
-def shop(
+def open_shop(
     request: pytest.FixtureRequest,
     engine: Conductor,
     embedded_url: str,
@@ -61,9 +61,14 @@ def shop(
         yield shop
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
+def shop(open_shop: Workshop) -> Workshop:
+    open_shop.script.clear()
+    return open_shop
+
+
+@pytest.fixture
 def script(shop: Workshop) -> Script:
-    shop.script.clear()
     return shop.script
 
 
