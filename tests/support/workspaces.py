@@ -94,8 +94,8 @@ class Workshop:
             "LAKECTL_SERVER_ENDPOINT_URL": lake_url if is_direct else self.proxy.url,
             "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": KEY,
             "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": KEY,
-            "PERAGO_LAKEFS_RETRIES": "2",
-            "PERAGO_LAKEFS_STALL_TIMEOUT": "400ms",
+            "PERAGO_LAKEFS_RETRIES": "1",
+            "PERAGO_LAKEFS_STALL_TIMEOUT": "250ms",
             "PERAGO_FAILURE_REASON_MAX_LENGTH": "2000",
             "PERAGO_WORKSPACE_CACHE": "off",
         }

@@ -14,6 +14,7 @@ from support.faults import (
     ALL,
     CLEAN,
     READ,
+    READ_MERGE,
     Action,
     Call,
     Script,
@@ -93,7 +94,10 @@ def test_every_call_may_fail_and_come_back(
     for call in ALL:
         getattr(script, moment)(call, action, times=times)
     completes(shop)
-    assert [script.taken(call) for call in ALL] == [times] * len(ALL)
+    taken = {call.name: script.taken(call) for call in ALL}
+    # After a lost reply the history shows the merge commit, so that it is not read.
+    wanted = {call.name: 0 if call == READ_MERGE and moment == "after" else times for call in ALL}
+    assert taken == wanted
 
 
 @pytest.mark.parametrize("fault", ["truncated", "stalled", "damaged"])
