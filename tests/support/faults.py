@@ -37,6 +37,8 @@ DELETE = Call("delete objects", "POST", r"/objects/delete")
 COMMIT = Call("commit", "POST", r"/branches/[^/]+/commits")
 MERGE = Call("merge", "POST", r"/merge/main")
 READ_MERGE = Call("read the merge commit", "GET", r"/commits/[0-9a-f]{64}")
+DIRECT_UPLOAD = Call("upload to the object store", "PUT", r"^/object-store/")
+SERVER_UPLOAD = Call("upload through lakeFS", "POST", r"/branches/perago-staging[^/]*/objects\?")
 REVERT = Call("revert", "POST", r"/branches/main/revert")
 CLEAN = Call("delete the staging branch", "DELETE", r"/branches/perago-staging")
 
@@ -126,6 +128,16 @@ def damaged(pattern: int) -> Action:
     return lambda exchange: replace(
         _answer(exchange), body=bytes(byte ^ pattern for byte in exchange.answer)
     )
+
+
+def altered(proxy: Proxy) -> Action:
+    """Pass a request on with other bytes of the same length."""
+
+    def pass_altered(exchange: Exchange) -> Answer | None:
+        other = replace(exchange, body=bytes(byte ^ 1 for byte in exchange.body))
+        return _answer(proxy.forward(other))
+
+    return pass_altered
 
 
 def _answer(exchange: Exchange) -> Answer:

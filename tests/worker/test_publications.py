@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, HISTORY, MERGE, OLDER, READ_MERGE, REVERT, Call, drop
 from support.proxy import Answer, Drop, Exchange
 from support.waiting import until
+from support.worker import ONE_ORDER_SECONDS
 from support.workspaces import BASE, Repository, Workshop, attempts, workspace_input
 
 EDITS = {"a": "changed", "new/file": "made"}
@@ -142,6 +144,24 @@ def test_a_revert_that_meets_later_edits_names_both_commits(careful: Workshop) -
     assert before.commit in reason, reason
     assert f"our commit {ours['id']} could not be reverted" in reason, reason
     assert repository.files() == {**WANTED, **THEIRS, "in/a": "edited again"}
+
+
+def test_a_branch_that_is_reset_meanwhile_stays_as_it_was_put(careful: Workshop) -> None:
+    careful.script.clear()
+    repository = careful.repository()
+    older = repository.here("GET", "/refs/main~1/commits").json["results"][0]["id"]
+
+    def reset(_: Exchange) -> Answer | None:
+        assert repository.here("PUT", "/branches/main/hard_reset", ref=older).status == 204
+        return None
+
+    careful.script.before(MERGE, reset)
+    task = careful.run(repository, write=EDITS)
+    assert careful.failure(task) == ("FAILED", "publish_fence")
+    reason = task["reasonForIncompletion"]
+    assert "the input commit is not in the history of main" in reason, reason
+    assert "was reverted" in reason, reason
+    assert repository.files() == {}
 
 
 def test_a_merge_whose_reply_is_lost_is_one_commit(careful: Workshop) -> None:
@@ -328,3 +348,40 @@ def test_two_attempts_at_once_publish_once(retried: Workshop, folder: Path) -> N
     assert commit["metadata"]["perago.retry_count"] == "1"
     assert repository.files() == {**BASE, "in/a": "changed"}
     assert shop.conductor.last_task(run)["status"] == "COMPLETED"
+
+
+def test_a_worker_that_must_stop_at_once_leaves_nothing(retried: Workshop, folder: Path) -> None:
+    shop = retried
+    repository = shop.repository()
+    (folder / "draft").write_text("draft")
+    held, released = threading.Event(), threading.Event()
+
+    def hold(_: Exchange) -> Answer | None:
+        held.set()
+        assert released.wait(60)
+        return None
+
+    shop.script.before(MERGE, hold)
+    run = shop.start(repository, action="draft", folder=str(folder))
+    assert held.wait(30)
+    try:
+        shop.worker.signal()
+        shop.worker.wait_record("worker_draining")
+        with pytest.raises(subprocess.TimeoutExpired):
+            # Orders closer together than this are one.
+            shop.worker.process.wait(ONE_ORDER_SECONDS)
+        shop.worker.signal()
+        shop.worker.wait()
+        assert attempts(shop.worker) == []
+        assert repository.branches() == ["main"]
+        released.set()
+        until(lambda: len(shop.script.seen(MERGE)) == 1, "the late merge")
+    finally:
+        released.set()
+    assert [merge.status for merge in shop.script.seen(MERGE)] == [404]
+    assert repository.log() == []
+    with shop.another("second") as second:
+        task = shop.conductor.wait_task(run)
+        assert task["status"] == "COMPLETED", task
+        shop.assert_clean(repository, second)
+    assert repository.files() == {**BASE, "in/a": "draft"}

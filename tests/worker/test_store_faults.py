@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,15 @@ from support.conductor import Conductor
 from support.faults import (
     ALL,
     CLEAN,
+    DIRECT_UPLOAD,
+    LIST,
     READ,
     READ_MERGE,
+    SERVER_UPLOAD,
     Action,
     Call,
     Script,
+    altered,
     damaged,
     drop,
     stalled,
@@ -148,13 +154,12 @@ def _nothing(answer: Answer | None) -> Answer | None:
 
 
 def test_an_upload_that_arrives_damaged_is_sent_again(shop: Workshop, script: Script) -> None:
-    def lie(exchange: Exchange) -> Answer | None:
-        return Answer(201, exchange.answer.replace(b'"checksum":"', b'"checksum":"0'))
-
-    small = Call("upload through lakeFS", "POST", r"/branches/perago-staging[^/]*/objects\?")
-    script.after(small, lie)
+    signs = shop.repository().signs
+    calls = [SERVER_UPLOAD, DIRECT_UPLOAD] if signs else [SERVER_UPLOAD]
+    for call in calls:
+        script.before(call, altered(shop.proxy))
     completes(shop)
-    assert script.taken(small) == 1
+    assert [script.taken(call) for call in calls] == [1] * len(calls)
 
 
 def failed_attempt(shop: Workshop, run: str) -> dict[str, object]:
@@ -217,3 +222,29 @@ def test_a_store_that_is_killed_and_comes_back(engine: Conductor, tmp_path: Path
                 assert last["status"] == "COMPLETED", last
                 assert repository.files() == {**BASE, **{f"in/{name}": text for name, text in EDITS.items()}}
                 shop.assert_clean(repository)
+
+
+def test_an_object_store_out_of_reach_is_left_for_lakefs(
+    engine: Conductor, embedded_url: str, tmp_path: Path
+) -> None:
+    with Workshop(tmp_path, engine, embedded_url) as shop:
+        nowhere = unused_address()
+
+        def elsewhere(exchange: Exchange) -> Answer | None:
+            here = shop.proxy.url.removeprefix("http://").encode()
+            body = exchange.answer.replace(here + b"/object-store", nowhere + b"/object-store")
+            return Answer(exchange.status, body, exchange.answer_headers)
+
+        shop.script.after(LIST, elsewhere, times=99)
+        completes(shop)
+        (warning,) = shop.worker.records("lakefs_warning")
+        assert "cannot be reached from here" in warning["message"]
+        assert "X-Amz" not in json.dumps(shop.worker.records())
+        assert shop.proxy.seen("GET", "/object-store") == shop.proxy.seen("PUT", "/object-store") == []
+
+
+def unused_address() -> bytes:
+    """An address at which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}".encode()

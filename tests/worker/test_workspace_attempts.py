@@ -70,7 +70,8 @@ def test_the_changes_of_a_body_become_one_stamped_commit(shop: Workshop) -> None
 def test_a_body_that_changes_nothing_publishes_nothing(shop: Workshop) -> None:
     repository = shop.repository()
     for action in ("", "hollow"):
-        task = shop.run(repository, action=action, write={"a": BASE["in/a"]})
+        # The same content, and a file that never belongs to a workspace.
+        task = shop.run(repository, action=action, write={"a": BASE["in/a"], "d e/.perago-attempt.json": "{}"})
         assert task["status"] == "COMPLETED", task
         assert task["outputData"]["workspace"] == workspace_input(repository)
     assert repository.log() == []
@@ -123,9 +124,15 @@ def test_a_key_that_is_no_file_fails_before_the_body(shop: Workshop, key: str) -
 
 def test_a_failing_body_leaves_nothing(shop: Workshop) -> None:
     repository = shop.repository()
-    task = shop.run(repository, action="fail")
-    assert (task["status"], task["reasonForIncompletion"]) == ("FAILED", "on purpose")
+    for action, code, reason in (
+        ("fail", "task_failed", "on purpose"),
+        ("die", "executor_exited", "exited with status 3"),
+    ):
+        task = shop.run(repository, action=action)
+        assert shop.failure(task) == ("FAILED", code)
+        assert reason in task["reasonForIncompletion"]
     assert repository.log() == []
+    assert shop.script.seen(BRANCH) == []
 
 
 def test_a_dirty_branch_is_named_and_a_protected_one_takes_merges(shop: Workshop) -> None:
@@ -159,6 +166,16 @@ def test_what_does_not_exist_is_named(shop: Workshop, changed: dict[str, str], c
     assert shop.failure(task) == ("FAILED", code)
     assert named in task["reasonForIncompletion"]
     shop.assert_clean(repository)
+
+
+def test_a_commit_that_is_not_on_the_branch_is_no_input(shop: Workshop) -> None:
+    repository = shop.repository()
+    assert repository.branch("beside", f"{repository.input}~1").status == 201
+    given = workspace_input(repository, branch="beside")
+    task = shop.conductor.wait_task(shop.conductor.start(shop.task, {"write": {"a": "changed"}}, given))
+    assert shop.failure(task) == ("FAILED", "publish_fence")
+    assert "the input commit is not in the history of beside" in task["reasonForIncompletion"]
+    assert repository.branches() == ["beside", "main"]
 
 
 def test_an_input_without_its_workspace_is_refused(shop: Workshop) -> None:

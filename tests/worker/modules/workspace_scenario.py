@@ -71,6 +71,9 @@ def scenario(workspace: Path, params: Params) -> Result:
             (workspace / "d e").symlink_to(outside)
         case "hollow":
             (workspace / "hollow" / "deeper").mkdir(parents=True)
+        case "die":
+            (workspace / "half").write_text("done")
+            os._exit(3)
         case "fail":
             (workspace / "half").write_text("done")
             raise TaskFailed("on purpose")

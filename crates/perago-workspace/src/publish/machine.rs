@@ -110,6 +110,8 @@ pub enum PublishFailure {
     InputNotInHistory {
         /// The head.
         head: CommitId,
+        /// What became of our own commit, if it had been merged.
+        ours: OwnCommit,
     },
     /// Both sides changed the same objects.
     Conflict(Vec<String>),
@@ -176,6 +178,7 @@ enum State {
 enum Reverting {
     Moved { foreign: Box<Commit>, count: usize },
     Superseded,
+    NotInHistory { head: CommitId },
 }
 
 /// One publication.
@@ -264,16 +267,18 @@ impl Publication {
         let merges_over = match (&walk.newest_foreign, history.reaches_input) {
             (None, true) => false,
             _ if self.terms.on_moved_head == OnMovedHead::Merge => true,
-            (Some(foreign), _) => {
+            // What a history holds that never leads to the input has not come after it.
+            (_, false) => {
+                let head = history.head.clone();
+                return self.fail(PublishFailure::InputNotInHistory { head, ours: OwnCommit::None });
+            }
+            (Some(foreign), true) => {
                 let failure = PublishFailure::MovedHead {
                     foreign: Box::new(foreign.clone()),
                     count: walk.foreign_count,
                     ours: OwnCommit::None,
                 };
                 return self.fail(failure);
-            }
-            (None, false) => {
-                return self.fail(PublishFailure::InputNotInHistory { head: history.head.clone() });
             }
         };
         self.head.clone_from(&history.head);
@@ -354,15 +359,19 @@ impl Publication {
 
     // Our merge is on the branch, and its parent is not what we had judged: what came between?
     fn judge(&mut self, history: &History, ours: &CommitId) -> Effect {
-        let Some(slipped) = history.between(ours, &self.head) else {
-            let head = history.head.clone();
-            return self.fail(PublishFailure::InputNotInHistory { head });
-        };
-        let walk = Walk::of(&slipped, &self.terms.work);
         let revert = |failure| {
             let state = State::Reverting { failure, commit: ours.clone(), again: 0 };
             (state, Effect::Revert { commit: ours.clone(), again: 0 })
         };
+        let Some(slipped) = history.between(ours, &self.head) else {
+            // Somebody has reset the branch below what was judged, and our merge came through after that.
+            if self.terms.on_moved_head == OnMovedHead::Merge {
+                return self.finish(Outcome::Published(ours.clone()));
+            }
+            let (state, effect) = revert(Reverting::NotInHistory { head: history.head.clone() });
+            return self.go(state, effect);
+        };
+        let walk = Walk::of(&slipped, &self.terms.work);
         if walk.has_newer_than(self.terms.epoch) {
             let (state, effect) = revert(Reverting::Superseded);
             return self.go(state, effect);
@@ -421,6 +430,7 @@ impl Publication {
                 self.fail(PublishFailure::MovedHead { foreign, count, ours })
             }
             Reverting::Superseded => self.fail(PublishFailure::Superseded { ours }),
+            Reverting::NotInHistory { head } => self.fail(PublishFailure::InputNotInHistory { head, ours }),
         }
     }
 
