@@ -125,9 +125,7 @@ def stalled(until: threading.Event) -> Action:
 
 def damaged(pattern: int) -> Action:
     """Send other bytes of the same length."""
-    return lambda exchange: replace(
-        _answer(exchange), body=bytes(byte ^ pattern for byte in exchange.answer)
-    )
+    return lambda exchange: replace(_answer(exchange), body=bytes(byte ^ pattern for byte in exchange.answer))
 
 
 def altered(proxy: Proxy) -> Action:

@@ -28,8 +28,8 @@ class Exchange:
 class Answer:
     """What a script says in place of the server.
 
-    Where `sent` is given, only so many bytes of the body leave; then the connection is closed, or stands still
-    until `silence` is set.
+    Where `sent` is given, only so many bytes of the body leave; then the connection is closed, or stands
+    still until `silence` is set.
     """
 
     status: int
@@ -100,7 +100,9 @@ class Proxy:
         try:
             connection.request(request.method, request.path, request.body or None, request.headers)
             answer = connection.getresponse()
-            passed = {name: value for name, value in answer.getheaders() if name.lower() not in _OF_CONNECTION}
+            passed = {
+                name: value for name, value in answer.getheaders() if name.lower() not in _OF_CONNECTION
+            }
             return replace(request, status=answer.status, answer=answer.read(), answer_headers=passed)
         finally:
             connection.close()

@@ -7,10 +7,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .lake import KEY, Lake
-
 from .conductor import Conductor
 from .faults import Script
+from .lake import KEY, Lake
 from .proxy import Proxy
 from .waiting import until
 from .worker import Worker
@@ -67,6 +66,7 @@ class Workshop:
         definition: Further fields of the TaskDef.
         is_direct: Whether the worker reaches the store without the proxy.
         slots: How many bodies a worker runs at once; a full one does not poll.
+        variables: Further variables of its workers.
         specification: Its WorkspaceSpec; guardrails as `[builder, argument]`.
     """
 
@@ -79,6 +79,7 @@ class Workshop:
         definition: dict[str, Any] | None = None,
         is_direct: bool = False,
         slots: int = 1,
+        variables: dict[str, str] | None = None,
         **specification: Any,
     ) -> None:
         self.conductor = conductor
@@ -98,6 +99,7 @@ class Workshop:
             "PERAGO_LAKEFS_STALL_TIMEOUT": "250ms",
             "PERAGO_FAILURE_REASON_MAX_LENGTH": "2000",
             "PERAGO_WORKSPACE_CACHE": "off",
+            **(variables or {}),
         }
         self.proxy.__enter__()
         self.worker = self.another("first")
@@ -152,7 +154,9 @@ def attempts(worker: Worker) -> list[Path]:
     return sorted((worker.root / "workspaces").glob("task_id=*"))
 
 
-def workspace_input(repository: Repository, branch: str = "main", reference: str | None = None) -> dict[str, str]:
+def workspace_input(
+    repository: Repository, branch: str = "main", reference: str | None = None
+) -> dict[str, str]:
     """The workspace of a run's input."""
     return {
         "repository": repository.name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, HISTORY, MERGE, OLDER, READ_MERGE, REVERT, Call, drop
 from support.proxy import Answer, Drop, Exchange
 from support.waiting import until
-from support.worker import ONE_ORDER_SECONDS
 from support.workspaces import BASE, Repository, Workshop, attempts, workspace_input
 
 EDITS = {"a": "changed", "new/file": "made"}
@@ -176,8 +174,10 @@ def test_a_merge_whose_reply_is_lost_is_one_commit(careful: Workshop) -> None:
     assert careful.script.taken(MERGE) == 2
 
 
-def side_by_side(shop: Workshop, repository: Repository, params: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Run bodies at once on one branch, as branches of a FORK_JOIN where the engine has it; return their tasks."""
+def side_by_side(
+    shop: Workshop, repository: Repository, params: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Run bodies at once on one branch, in a FORK_JOIN where the engine has it; return their tasks."""
     given = workspace_input(repository)
     if shop.conductor.kind == "embedded":
         runs = [shop.conductor.start(shop.task, one, given) for one in params]
@@ -350,38 +350,36 @@ def test_two_attempts_at_once_publish_once(retried: Workshop, folder: Path) -> N
     assert shop.conductor.last_task(run)["status"] == "COMPLETED"
 
 
-def test_a_worker_that_must_stop_at_once_leaves_nothing(retried: Workshop, folder: Path) -> None:
-    shop = retried
-    repository = shop.repository()
-    (folder / "draft").write_text("draft")
-    held, released = threading.Event(), threading.Event()
+def test_a_worker_whose_time_is_up_leaves_nothing(
+    engine: Conductor, embedded_url: str, tmp_path: Path
+) -> None:
+    limit = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": "1s"}
+    with Workshop(tmp_path, engine, embedded_url, variables=limit) as shop:
+        repository = shop.repository()
+        held, released = threading.Event(), threading.Event()
 
-    def hold(_: Exchange) -> Answer | None:
-        held.set()
-        assert released.wait(60)
-        return None
+        def hold(_: Exchange) -> Answer | None:
+            held.set()
+            assert released.wait(60)
+            return None
 
-    shop.script.before(MERGE, hold)
-    run = shop.start(repository, action="draft", folder=str(folder))
-    assert held.wait(30)
-    try:
-        shop.worker.signal()
-        shop.worker.wait_record("worker_draining")
-        with pytest.raises(subprocess.TimeoutExpired):
-            # Orders closer together than this are one.
-            shop.worker.process.wait(ONE_ORDER_SECONDS)
-        shop.worker.signal()
-        shop.worker.wait()
-        assert attempts(shop.worker) == []
-        assert repository.branches() == ["main"]
-        released.set()
-        until(lambda: len(shop.script.seen(MERGE)) == 1, "the late merge")
-    finally:
-        released.set()
-    assert [merge.status for merge in shop.script.seen(MERGE)] == [404]
-    assert repository.log() == []
-    with shop.another("second") as second:
-        task = shop.conductor.wait_task(run)
-        assert task["status"] == "COMPLETED", task
-        shop.assert_clean(repository, second)
-    assert repository.files() == {**BASE, "in/a": "draft"}
+        shop.script.before(MERGE, hold)
+        run = shop.start(repository, write=EDITS)
+        assert held.wait(30)
+        try:
+            shop.worker.signal()
+            assert shop.worker.wait() == 4
+            assert attempts(shop.worker) == []
+            assert repository.branches() == ["main"]
+            released.set()
+            until(lambda: shop.script.seen(MERGE), "the late merge")
+        finally:
+            released.set()
+        assert [merge.status for merge in shop.script.seen(MERGE)] == [404]
+        assert repository.log() == []
+        # The task was given back, and its retry is not burnt.
+        with shop.another("second") as second:
+            task = shop.conductor.wait_task(run)
+            assert (task["status"], task["retryCount"]) == ("COMPLETED", 0), task
+            shop.assert_clean(repository, second)
+        assert repository.files() == WANTED

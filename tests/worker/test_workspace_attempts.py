@@ -71,7 +71,9 @@ def test_a_body_that_changes_nothing_publishes_nothing(shop: Workshop) -> None:
     repository = shop.repository()
     for action in ("", "hollow"):
         # The same content, and a file that never belongs to a workspace.
-        task = shop.run(repository, action=action, write={"a": BASE["in/a"], "d e/.perago-attempt.json": "{}"})
+        task = shop.run(
+            repository, action=action, write={"a": BASE["in/a"], "d e/.perago-attempt.json": "{}"}
+        )
         assert task["status"] == "COMPLETED", task
         assert task["outputData"]["workspace"] == workspace_input(repository)
     assert repository.log() == []
@@ -202,7 +204,9 @@ def test_guardrails_stop_an_attempt_on_both_sides(guarded: Workshop) -> None:
     repository = shop.repository()
     task = shop.run(repository, write={"deep/er/x.tmp": "", "a": "changed"})
     assert shop.failure(task) == ("FAILED", "post_guardrail")
-    assert task["reasonForIncompletion"].startswith("post guardrail forbid_glob('**/*.tmp') matched 1 files; ")
+    assert task["reasonForIncompletion"].startswith(
+        "post guardrail forbid_glob('**/*.tmp') matched 1 files; "
+    )
     assert repository.log() == []
     assert shop.script.seen(BRANCH) == []
 

@@ -1,6 +1,7 @@
 """A workspace task whose body does to its directory what its parameters say.
 
-The test gives its name and, in SUITE_WORKSPACE, its WorkspaceSpec as JSON; guardrails are `[builder, argument]`.
+The test gives its name and, in SUITE_WORKSPACE, its WorkspaceSpec as JSON, with guardrails as
+`[builder, argument]`.
 """
 
 from __future__ import annotations
