@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,29 @@ BASE = {
 }
 
 
+@dataclass(frozen=True)
+class Store:
+    """A lakeFS server and the key pair for it; the embedded one unless said otherwise."""
+
+    url: str
+    key_id: str = KEY
+    secret: str = KEY
+    namespace: str = ""
+    kind: str = "embedded"
+
+
+def real_store() -> Store:
+    """The server that the LAKECTL variables name."""
+    names = ("SERVER_ENDPOINT_URL", "CREDENTIALS_ACCESS_KEY_ID", "CREDENTIALS_SECRET_ACCESS_KEY")
+    namespace = os.environ.get("PERAGO_TEST_LAKEFS_NAMESPACE", "")
+    return Store(*(os.environ[f"LAKECTL_{name}"] for name in names), namespace, "real")
+
+
 class Repository(Lake):
     """A repository of a test's own with files on `main`, seen and changed behind the worker's back."""
 
-    def __init__(self, url: str, files: dict[str, str] | None = None) -> None:
-        super().__init__("embedded", url, KEY, KEY)
+    def __init__(self, store: Store, files: dict[str, str] | None = None) -> None:
+        super().__init__(store.kind, store.url, store.key_id, store.secret, store.namespace)
         for path, content in (BASE if files is None else files).items():
             assert self.put("main", path, content).status == 201, path
         self.input = str(self.commit("main", "base").json["id"])
@@ -62,7 +82,7 @@ class Workshop:
     Args:
         root: The worker's folders.
         conductor: The engine.
-        lake_url: The store's server; the worker reaches it over `proxy`.
+        store: The store, or the URL of an embedded one; the worker reaches it over `proxy`.
         definition: Further fields of the TaskDef.
         is_direct: Whether the worker reaches the store without the proxy.
         slots: How many bodies a worker runs at once; a full one does not poll.
@@ -74,7 +94,7 @@ class Workshop:
         self,
         root: Path,
         conductor: Conductor,
-        lake_url: str,
+        store: Store | str,
         *,
         definition: dict[str, Any] | None = None,
         is_direct: bool = False,
@@ -83,18 +103,18 @@ class Workshop:
         **specification: Any,
     ) -> None:
         self.conductor = conductor
-        self.lake_url = lake_url
+        self.store = store = Store(store) if isinstance(store, str) else store
         self.task = f"suite.{uuid.uuid4().hex[:12]}"
         self.root = root
         self._slots = slots
-        self.proxy = Proxy(lake_url, keeps_host=True)
+        self.proxy = Proxy(store.url, keeps_host=True)
         self.script = Script(self.proxy)
         conductor.define(self.task, has_workspace=True, **(definition or {}))
         self._variables = {
             "SUITE_WORKSPACE": json.dumps({"prefix": "in", **specification}),
-            "LAKECTL_SERVER_ENDPOINT_URL": lake_url if is_direct else self.proxy.url,
-            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": KEY,
-            "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": KEY,
+            "LAKECTL_SERVER_ENDPOINT_URL": store.url if is_direct else self.proxy.url,
+            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": store.key_id,
+            "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": store.secret,
             "PERAGO_LAKEFS_RETRIES": "1",
             "PERAGO_LAKEFS_STALL_TIMEOUT": "250ms",
             "PERAGO_FAILURE_REASON_MAX_LENGTH": "2000",
@@ -125,7 +145,7 @@ class Workshop:
 
     def repository(self, files: dict[str, str] | None = None) -> Repository:
         """Make a repository."""
-        return Repository(self.lake_url, files)
+        return Repository(self.store, files)
 
     def start(self, repository: Repository, **params: Any) -> str:
         """Start a run on the input of a repository; return its id."""

@@ -15,7 +15,7 @@ from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, HISTORY, MERGE, OLDER, READ_MERGE, REVERT, Call, drop
 from support.proxy import Answer, Drop, Exchange
 from support.waiting import until
-from support.workspaces import BASE, Repository, Workshop, attempts, workspace_input
+from support.workspaces import BASE, Repository, Store, Workshop, attempts, real_store, workspace_input
 
 EDITS = {"a": "changed", "new/file": "made"}
 WANTED = {**BASE, **{f"in/{name}": content for name, content in EDITS.items()}}
@@ -27,21 +27,23 @@ def engine(embedded_url: str) -> Conductor:
     return Conductor(f"{embedded_url}/api", "embedded")
 
 
+@pytest.fixture(scope="module", params=["embedded", pytest.param("real", marks=pytest.mark.lakefs)])
+def store(request: pytest.FixtureRequest, embedded_url: str) -> Store:
+    """The embedded store and a real one."""
+    return real_store() if request.param == "real" else Store(embedded_url)
+
+
 @pytest.fixture(scope="module")
-def careful(
-    engine: Conductor, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workshop]:
+def careful(engine: Conductor, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     """A worker of a task that fails when the head has moved."""
-    with Workshop(tmp_path_factory.mktemp("fail"), engine, embedded_url) as shop:
+    with Workshop(tmp_path_factory.mktemp("fail"), engine, store) as shop:
         yield shop
 
 
 @pytest.fixture(scope="module")
-def merging(
-    engine: Conductor, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Workshop]:
+def merging(engine: Conductor, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     """A worker of a task that merges over a moved head."""
-    with Workshop(tmp_path_factory.mktemp("merge"), engine, embedded_url, on_moved_head="merge") as shop:
+    with Workshop(tmp_path_factory.mktemp("merge"), engine, store, on_moved_head="merge") as shop:
         yield shop
 
 
@@ -253,10 +255,10 @@ def test_writers_at_once_without_merging_name_each_other(
 
 
 @pytest.fixture
-def retried(engine: Conductor, embedded_url: str, tmp_path: Path) -> Iterator[Workshop]:
+def retried(engine: Conductor, store: Store, tmp_path: Path) -> Iterator[Workshop]:
     """A worker of a task that is retried once, soon after its worker has fallen silent."""
     definition = {"retryCount": 1, "responseTimeoutSeconds": 1}
-    with Workshop(tmp_path / "first", engine, embedded_url, definition=definition) as shop:
+    with Workshop(tmp_path / "first", engine, store, definition=definition) as shop:
         yield shop
 
 

@@ -32,7 +32,7 @@ from support.faults import (
 )
 from support.proxy import Answer, Exchange
 from support.waiting import until
-from support.workspaces import BASE, Workshop, attempts
+from support.workspaces import BASE, Store, Workshop, attempts, real_store
 
 LARGE = "0123456789abcdef" * 20_000
 EDITS = {"a": "changed", "new/large": LARGE}
@@ -48,17 +48,18 @@ def engine(embedded_url: str) -> Conductor:
     return Conductor(f"{embedded_url}/api", "embedded")
 
 
-@pytest.fixture(scope="module", params=["s3", "local"])
+@pytest.fixture(scope="module", params=["s3", "local", pytest.param("real", marks=pytest.mark.lakefs)])
 def open_shop(
     request: pytest.FixtureRequest,
     engine: Conductor,
     embedded_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Workshop]:
-    """A worker over a store that signs URLs, and one over a store where all moves through lakeFS."""
+    """A worker over a store that signs URLs, over one where all moves through lakeFS, and over a real one."""
     root = tmp_path_factory.mktemp(request.param)
-    if request.param == "s3":
-        with Workshop(root, engine, embedded_url, definition=RETRIED) as shop:
+    if request.param != "local":
+        store = real_store() if request.param == "real" else Store(embedded_url)
+        with Workshop(root, engine, store, definition=RETRIED) as shop:
             yield shop
         return
     with (

@@ -11,20 +11,21 @@ import pytest
 from services.fixtures import embedded_server
 from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, MERGE, READ, UPLOAD
-from support.workspaces import BASE, Workshop, workspace_input
+from support.workspaces import BASE, Store, Workshop, real_store, workspace_input
 
 LARGE = "0123456789abcdef" * 20_000
 
 
-@pytest.fixture(scope="module", params=["s3", "local"])
+@pytest.fixture(scope="module", params=["s3", "local", pytest.param("real", marks=pytest.mark.lakefs)])
 def open_shop(
     request: pytest.FixtureRequest, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workshop]:
-    """A worker over a store that signs URLs, and one over a store where all moves through lakeFS."""
+    """A worker over a store that signs URLs, over one where all moves through lakeFS, and over a real one."""
     engine = Conductor(f"{embedded_url}/api", "embedded")
     root = tmp_path_factory.mktemp(request.param)
-    if request.param == "s3":
-        with Workshop(root, engine, embedded_url) as shop:
+    if request.param != "local":
+        store = real_store() if request.param == "real" else Store(embedded_url)
+        with Workshop(root, engine, store) as shop:
             yield shop
         return
     with embedded_server("--object-store", "local") as url, Workshop(root, engine, url) as shop:

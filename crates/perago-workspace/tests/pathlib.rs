@@ -1,11 +1,7 @@
 //! Patterns mean what `pathlib.Path.glob` means, in each dialect: asked of the interpreters that `PERAGO_TEST_PYTHONS`
 //! names, separated by colons, or of `python3`.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "helpers of tests fail like tests and may speak"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};

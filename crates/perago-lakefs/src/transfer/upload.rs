@@ -69,7 +69,7 @@ impl Client {
                         break;
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::Checksum(_)) => {
-                        tries.after(error).await?
+                        tries.after(error).await?;
                     }
                     other => return other,
                 }
