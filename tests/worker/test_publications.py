@@ -15,7 +15,7 @@ from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, HISTORY, MERGE, OLDER, READ_MERGE, REVERT, Call, drop
 from support.proxy import Answer, Drop, Exchange
 from support.waiting import until
-from support.workspaces import BASE, Repository, Store, Workshop, attempts, real_store, workspace_input
+from support.workshop import BASE, Repository, Store, Workshop, attempts, real_store, workspace_input
 
 EDITS = {"a": "changed", "new/file": "made"}
 WANTED = {**BASE, **{f"in/{name}": content for name, content in EDITS.items()}}

@@ -32,7 +32,7 @@ from support.faults import (
 )
 from support.proxy import Answer, Exchange
 from support.waiting import until
-from support.workspaces import BASE, Store, Workshop, attempts, real_store
+from support.workshop import BASE, Store, Workshop, attempts, real_store
 
 LARGE = "0123456789abcdef" * 20_000
 EDITS = {"a": "changed", "new/large": LARGE}

@@ -11,7 +11,7 @@ import pytest
 from services.fixtures import embedded_server
 from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, MERGE, READ, UPLOAD
-from support.workspaces import BASE, Store, Workshop, real_store, workspace_input
+from support.workshop import BASE, Store, Workshop, real_store, workspace_input
 
 LARGE = "0123456789abcdef" * 20_000
 
