@@ -95,7 +95,7 @@ fn a_pattern_matches_what_pathlib_finds() {
     let interpreters = RefCell::new(interpreters);
     let tree = prop::collection::vec(prop::collection::vec(name(), 1..5), 0..8);
     let pattern = prop::collection::vec(segment(), 1..5).prop_map(|segments| segments.join("/"));
-    let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(tree in tree, pattern in pattern)| {
         let folder = tempfile::tempdir().unwrap();
         for path in &tree {
