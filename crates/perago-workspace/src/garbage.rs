@@ -318,7 +318,7 @@ impl Seen {
 
     /// `None` for a branch that has gone meanwhile.
     async fn at<R: Repository>(repository: &Arc<R>, name: &str, attempt: &StagingName) -> Option<Self> {
-        match repeated!(repository.commit_of(name)) {
+        match repeated!(repository, repository.commit_of(name)) {
             Ok(commit) => {
                 let stamp = own_stamp(&commit, attempt);
                 let committed_at = stamp.is_some().then_some(commit.created_at);
@@ -344,7 +344,7 @@ async fn remove_if_dead<R: Repository>(
     match verdict {
         Verdict::Unproven(keep) => Outcome::Kept(keep),
         Verdict::Dead if options.is_dry_run => Outcome::Removed,
-        Verdict::Dead => match repeated!(repository.delete_branch(name)) {
+        Verdict::Dead => match repeated!(repository, repository.delete_branch(name)) {
             Err(error) if error.kind() != StoreErrorKind::NotFound => {
                 Outcome::Failed(WorkspaceError::store(&format!("delete the branch {name}"), error))
             }
@@ -357,7 +357,7 @@ async fn staging_branches<R: Repository>(repository: &Arc<R>) -> Result<Vec<Stri
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page = repeated!(repository.branches(STAGING_PREFIX, after.as_deref()))
+        let page = repeated!(repository, repository.branches(STAGING_PREFIX, after.as_deref()))
             .map_err(|error| WorkspaceError::store("list staging branches", error))?;
         found.extend(page.items.into_iter().map(|branch| branch.name));
         match page.next {

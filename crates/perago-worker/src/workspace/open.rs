@@ -5,20 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perago_contract::{TaskDescription, WorkspaceSpec};
-use perago_lakefs::{Client, ClientOptions, ErrorKind, RetryOptions};
+use perago_lakefs::{Client, ErrorKind};
 use perago_workspace::{Cache, CacheOptions, GlobDialect, TransferOptions};
 
 use super::{Housekeeping, UsedRepositories, WorkspaceService, Workspaces};
 use crate::logs::{Level, Logger, Record};
-use crate::settings::{LakeFsSettings, Settings, SettingsError, WorkspaceCacheSettings};
+use crate::settings::{LakeFsSettings, Settings, WorkspaceCacheSettings};
 use crate::worker_error::WorkerError;
 
 /// Limit of one merge where the task declares no `PublishBudget`.
 const MERGE_LIMIT: Duration = Duration::from_secs(60);
 /// A server that does not answer for this long holds up no start.
 const GREET_WITHIN: Duration = Duration::from_secs(5);
-/// Repetitions of a call by the client; the engine repeats what is left with knowledge of its state.
-const CLIENT_REPETITIONS: u32 = 1;
 
 /// The workspaces of a task's attempts; `None` for a task without workspace.
 ///
@@ -39,7 +37,7 @@ pub(crate) async fn open(
         client: client(lakefs, logger)?,
         root: absolute(&settings.workspace_root)?,
         cache: cache(settings, logger)?.map(Arc::new),
-        transfers: TransferOptions::default(),
+        transfers: TransferOptions { stall_timeout: lakefs.stall_timeout, ..TransferOptions::default() },
         spec: WorkspaceSpec::clone(spec),
         dialect,
         merge_limit: merge_limit.unwrap_or(MERGE_LIMIT),
@@ -76,18 +74,12 @@ pub(crate) fn housekeeping(
 
 /// The client of a worker for its lakeFS server.
 fn client(lakefs: &LakeFsSettings, logger: &Logger) -> Result<Client, WorkerError> {
-    let mut options = client_options(lakefs)?;
+    let mut options = lakefs.client_options()?;
     let logger = logger.clone();
     options.on_warning = Arc::new(move |warning| {
         logger.event(Level::Warning, "lakefs_warning", warning);
     });
     Client::new(&options).map_err(WorkerError::LakeFs)
-}
-
-/// Options of a client whose calls the engine repeats.
-pub(super) fn client_options(lakefs: &LakeFsSettings) -> Result<ClientOptions, SettingsError> {
-    let retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
-    Ok(ClientOptions { retry, ..lakefs.client_options()? })
 }
 
 /// Opens the cache that the settings name. One that cannot be used is a line in the log: attempts go on without it.

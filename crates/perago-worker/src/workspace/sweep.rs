@@ -11,7 +11,6 @@ use perago_workspace::{
 };
 use serde::Serialize;
 
-use super::open::client_options;
 use super::verdict::ConductorJudge;
 use super::{LakeFsRepository, UsedRepositories};
 use crate::settings::Settings;
@@ -50,7 +49,7 @@ impl SweepOptions {
             perago_conductor::Client::new(&conductor.client_options()?).map_err(WorkerError::Client)?;
         let lakefs = match &settings.lakefs {
             Some(lakefs) => {
-                Some(perago_lakefs::Client::new(&client_options(lakefs)?).map_err(WorkerError::LakeFs)?)
+                Some(perago_lakefs::Client::new(&lakefs.client_options()?).map_err(WorkerError::LakeFs)?)
             }
             None => None,
         };
