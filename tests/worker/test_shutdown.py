@@ -104,7 +104,8 @@ def test_the_deadline_gives_the_task_back(
         claimed = conductor.last_task(run)
         sent = worker.signal()
         assert worker.wait() == 4
-        assert 1 <= time.monotonic() - sent <= 1 + 1 + SLACK_SECONDS
+        # Told to stop in the last quarter, at which this body ends.
+        assert 0.75 <= time.monotonic() - sent <= 1 + SLACK_SECONDS
         assert worker.processes() == []
         (tasks,) = (conductor.workflow(run)["tasks"],)
         assert [(task["taskId"], task["status"], task["retryCount"]) for task in tasks] == [
