@@ -38,8 +38,8 @@ class Conductor:
         except ValueError:
             return text
 
-    def define(self, name: str, **definition: Any) -> None:
-        """Register a task, and a workflow of the same name with one step `body` that gets the whole input."""
+    def define(self, name: str, *, inputs: tuple[str, ...] = ("params",), **definition: Any) -> None:
+        """Register a task, and a workflow of the same name with one step `body` that gets these of its inputs."""
         task = {
             "name": name,
             "retryCount": 0,
@@ -48,8 +48,8 @@ class Conductor:
             **definition,
         }
         self.call("POST", "/metadata/taskdefs", [task])
-        inputs = {"params": "${workflow.input.params}"}
-        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
+        passed = {key: f"${{workflow.input.{key}}}" for key in inputs}
+        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": passed}
         workflow = {
             "name": name,
             "version": 1,

@@ -43,8 +43,11 @@ class Proxy:
     raise `Drop` so that the client never gets the server's.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, keeps_host: bool = False) -> None:
         self._target = urllib.parse.urlsplit(target)
+        self._dropped = {"content-length", "connection", "accept-encoding"} | (
+            set() if keeps_host else {"host"}
+        )
         self.before: Callable[[Exchange], Answer | None] = lambda _: None
         self.after: Callable[[Exchange], Answer | None] = lambda _: None
         self.exchanges: list[Exchange] = []
@@ -121,8 +124,9 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self._drop()
                 return
             length = int(self.headers.get("Content-Length", 0))
-            dropped = ("host", "content-length", "connection", "accept-encoding")
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in proxy._dropped
+            }
             request = Exchange(self.command, self.path, self.rfile.read(length), headers)
             try:
                 said = proxy.before(request)
