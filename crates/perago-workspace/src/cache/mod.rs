@@ -9,7 +9,7 @@ mod index;
 mod tests;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,9 @@ const KEPT_PERCENT: u64 = 90;
 /// Space that is left free beside what attempts need.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
+/// The index is written when so many contents, or so many bytes, are new: what a crash forgets is bounded.
+const UNWRITTEN_RECORDS: usize = 512;
+const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Where the cache is and how much it may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,24 @@ pub struct Cache {
     boot: u64,
     copier: Copier,
     index: Mutex<Index>,
+}
+
+/// Where a content is that is to be kept.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// All of a file.
+    File(&'a File),
+    /// In memory.
+    Bytes(&'a [u8]),
+}
+
+impl Content<'_> {
+    fn length(self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Bytes(bytes) => Ok(bytes.len() as u64),
+        }
+    }
 }
 
 /// What names an object's bytes: equal keys are equal contents.
@@ -118,14 +139,20 @@ impl Cache {
         let _ = self.index().refresh();
     }
 
-    /// Keeps a copy of a file's content, unless it would take space of which `reserved` bytes are needed elsewhere.
-    /// Blocks on file input and output. Returns whether it is here now.
-    pub fn keep(&self, object: ObjectKey, hash: blake3::Hash, source: &File, reserved: u64) -> bool {
+    /// Keeps a copy of a content, unless it would take space of which `reserved` bytes are needed elsewhere. Blocks on
+    /// file input and output. Returns whether it is here now; other processes learn it with [`Self::flush`].
+    pub fn keep(&self, object: ObjectKey, hash: blake3::Hash, source: Content<'_>, reserved: u64) -> bool {
         let kept = self.try_keep(object, *hash.as_bytes(), source, reserved).unwrap_or(false);
         if self.index().bytes() > self.options.most_bytes {
             let _ = self.shrink_to(self.options.most_bytes / 100 * KEPT_PERCENT);
         }
         kept
+    }
+
+    /// Lets other processes know what was kept, also after this one's death. Blocks on file input and output.
+    pub fn flush(&self) {
+        // What cannot be written is downloaded again.
+        let _ = self.write_index();
     }
 
     /// Gives up at least `wanted` bytes, least recently used contents first, if it holds them.
@@ -161,12 +188,18 @@ impl Cache {
             let _ = std::fs::remove_file(&path);
             return None;
         }
-        let _ = self.record(&[Record { object: *object, blob: *blob, state: found }]);
+        let _ = self.record(Record { object: *object, blob: *blob, state: found });
         Some(file)
     }
 
-    fn try_keep(&self, object: ObjectKey, blob: BlobName, source: &File, reserved: u64) -> io::Result<bool> {
-        let size = source.metadata()?.len();
+    fn try_keep(
+        &self,
+        object: ObjectKey,
+        blob: BlobName,
+        source: Content<'_>,
+        reserved: u64,
+    ) -> io::Result<bool> {
+        let size = source.length()?;
         if size > self.options.most_bytes {
             return Ok(false);
         }
@@ -175,26 +208,29 @@ impl Cache {
         if let (Some(state), Ok(file)) = (known, File::open(&path))
             && self.state_of(&file)? == state
         {
-            self.record(&[Record { object, blob, state }])?;
+            self.record(Record { object, blob, state })?;
             return Ok(true);
         }
         if !self.copier.shares_blocks() && self.free_bytes()? < reserved.saturating_add(size + SPARE_BYTES) {
             return Ok(false);
         }
         let state = self.store(&path, source)?;
-        self.record(&[Record { object, blob, state }])?;
+        self.record(Record { object, blob, state })?;
         Ok(true)
     }
 
-    fn store(&self, path: &Path, source: &File) -> io::Result<BlobState> {
+    fn store(&self, path: &Path, source: Content<'_>) -> io::Result<BlobState> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let temporary = self.options.place.join("new").join(name);
         let written = (|| {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            self.copier.copy(source, &file)?;
-            file.set_permissions(Permissions::from_mode(0o400))?;
+            // Read-only for whoever opens it next.
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
+            match source {
+                Content::File(source) => self.copier.copy(source, &file)?,
+                Content::Bytes(bytes) => file.write_all(bytes)?,
+            }
             let state = self.state_of(&file)?;
-            if state.size != source.metadata()?.len() {
+            if state.size != source.length()? {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the file changed while it was copied",
@@ -256,9 +292,22 @@ impl Cache {
         }
     }
 
-    fn record(&self, records: &[Record]) -> io::Result<()> {
+    fn record(&self, record: Record) -> io::Result<()> {
+        let mut index = self.index();
+        index.note(record);
+        let unwritten = index.unwritten();
+        let is_much = unwritten.len() >= UNWRITTEN_RECORDS
+            || unwritten.iter().map(|record| record.state.size).sum::<u64>() >= UNWRITTEN_BYTES;
+        drop(index);
+        if is_much { self.write_index() } else { Ok(()) }
+    }
+
+    fn write_index(&self) -> io::Result<()> {
+        if self.index().unwritten().is_empty() {
+            return Ok(());
+        }
         let _lock = self.lock()?;
-        self.index().append(records)
+        self.index().append()
     }
 
     // Held until the file is closed, also by a process that dies.
@@ -287,6 +336,12 @@ impl Cache {
         let found = file.metadata()?;
         let modified = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
         Ok(BlobState { size: found.len(), modified, boot: self.boot })
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

@@ -14,6 +14,7 @@ use super::fetch::Sink;
 use super::verify::{Hashes, differ, equal_twice};
 use super::{Finished, Job, PERMIT_BYTES, Transfers, finished, permits};
 use crate::blocking;
+use crate::cache::Content;
 use crate::directory::{FileCreator, FileState};
 use crate::error::WorkspaceError;
 use crate::store::Repository;
@@ -61,7 +62,7 @@ impl<R: Repository> Transfers<R> {
             let mut file = FileCreator::new(&directory).create(&job.path).map_err(failed)?;
             file.write_all(&sink.0).map_err(failed)?;
             let state = FileState::of(&file).map_err(failed)?;
-            keep.keep(&job.object, hash, &file);
+            keep.keep(&job.object, hash, Content::Bytes(&sink.0));
             Ok(Small::Written(finished(&job, state, hash, warning)))
         })
         .await
@@ -84,7 +85,7 @@ impl<R: Repository> Transfers<R> {
         blocking(move || {
             let failed = |error| WorkspaceError::local("write", &job.path, error);
             let state = FileState::of(&*file).map_err(failed)?;
-            keep.keep(&job.object, hash, &file);
+            keep.keep(&job.object, hash, Content::File(&file));
             Ok(finished(&job, state, hash, warning))
         })
         .await

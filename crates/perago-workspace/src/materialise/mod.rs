@@ -147,30 +147,18 @@ pub async fn materialise<R: Repository>(
         memory: Semaphore::new(permits(request.options.memory_bytes)),
         outstanding: Arc::new(AtomicU64::new(needed)),
     };
-    let (mut finished, missing) = transfers.take_from_cache(jobs).await?;
-    let mut result = Materialised {
-        cached_files: finished.len() as u64,
-        cached_bytes: finished.iter().map(|file| file.entry.state.size).sum(),
-        downloaded_files: missing.len() as u64,
-        downloaded_bytes: missing.iter().map(|job| job.object.size).sum(),
-        ..Materialised::default()
-    };
-    let downloaded: Vec<Finished> = stream::iter(missing)
-        .map(|job| transfers.download(job))
-        .buffer_unordered(request.options.transfers.max(1))
-        .try_collect()
-        .await?;
-    finished.extend(downloaded);
-
-    let directory = Arc::clone(request.directory);
-    result.manifest.taken_at = blocking(move || {
+    let filled = transfers.fill(jobs).await;
+    let (directory, cache) = (Arc::clone(request.directory), request.cache.cloned());
+    let taken_at = blocking(move || {
+        // Also after a failure: the next attempt need not read again what has arrived.
+        if let Some(cache) = cache {
+            cache.flush();
+        }
         directory.now().map_err(|error| WorkspaceError::local("write to", directory.path().display(), error))
     })
-    .await?;
-    for file in finished {
-        result.warnings.extend(file.warning);
-        result.manifest.files.insert(file.path, file.entry);
-    }
+    .await;
+    let mut result = filled?;
+    result.manifest.taken_at = taken_at?;
     Ok(result)
 }
 
@@ -247,6 +235,28 @@ async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64
 }
 
 impl<R: Repository> Transfers<R> {
+    async fn fill(&self, jobs: Vec<Job>) -> Result<Materialised, WorkspaceError> {
+        let (mut finished, missing) = self.take_from_cache(jobs).await?;
+        let mut result = Materialised {
+            cached_files: finished.len() as u64,
+            cached_bytes: finished.iter().map(|file| file.entry.state.size).sum(),
+            downloaded_files: missing.len() as u64,
+            downloaded_bytes: missing.iter().map(|job| job.object.size).sum(),
+            ..Materialised::default()
+        };
+        let downloaded: Vec<Finished> = stream::iter(missing)
+            .map(|job| self.download(job))
+            .buffer_unordered(self.options.transfers.max(1))
+            .try_collect()
+            .await?;
+        finished.extend(downloaded);
+        for file in finished {
+            result.warnings.extend(file.warning);
+            result.manifest.files.insert(file.path, file.entry);
+        }
+        Ok(result)
+    }
+
     async fn take_from_cache(&self, jobs: Vec<Job>) -> Result<(Vec<Finished>, Vec<Job>), WorkspaceError> {
         let Some(cache) = &self.cache else { return Ok((Vec::new(), jobs)) };
         let repository = self.repository.identity();

@@ -1,13 +1,12 @@
 //! Whether a content is what the listing promised, and a copy of it for the cache.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use md5::{Digest, Md5};
 use perago_contract::FailureCode;
 
-use crate::cache::{Cache, object_key};
+use crate::cache::{Cache, Content, object_key};
 use crate::error::WorkspaceError;
 use crate::hexadecimal;
 use crate::store::ObjectEntry;
@@ -72,10 +71,10 @@ pub(super) struct Keep {
 
 impl Keep {
     /// Keeps a verified content for later attempts. Blocks on file input and output.
-    pub(super) fn keep(&self, object: &ObjectEntry, hash: blake3::Hash, file: &File) {
+    pub(super) fn keep(&self, object: &ObjectEntry, hash: blake3::Hash, content: Content<'_>) {
         if let Some(cache) = &self.cache {
             let reserved = self.outstanding.load(Ordering::Relaxed);
-            cache.keep(object_key(&self.repository, object), hash, file, reserved);
+            cache.keep(object_key(&self.repository, object), hash, content, reserved);
         }
     }
 }
