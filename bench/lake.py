@@ -18,7 +18,7 @@ from typing import Any
 
 from common import environment, perago_command
 
-from protocol.lake import KEY, Lake
+from support.lake import KEY, Lake
 
 UPLOADS_AT_ONCE = 8
 BLOCK_BYTES = 1024 * 1024

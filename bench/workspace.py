@@ -272,7 +272,7 @@ def main() -> None:
     for is_real in (False, True) if wants_real_lakefs() else (False,):
         with tempfile.TemporaryDirectory() as folder, services(Path(folder), is_real, options.in_memory) as found:
             conductor = Conductor(found.conductor_url, "embedded")
-            conductor.define(TASK, inputs=("workspace", "params"))
+            conductor.define(TASK, has_workspace=True)
             bench = Bench(found, conductor, Path(folder), copier, options.peer, options.rounds)
             for part in parts:
                 PARTS[part](bench)

@@ -175,7 +175,10 @@ class Executor:
         with self._log.attempt(attempt):
             started = time.perf_counter()
             status, content, code = self._runner.run(
-                assignment.params, self._recorder, on_exception=lambda text: exceptions.append(text)
+                assignment.params,
+                self._recorder,
+                assignment.workspace,
+                on_exception=lambda text: exceptions.append(text),
             )
             seconds = time.perf_counter() - started
         if status == "COMPLETED":

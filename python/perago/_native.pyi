@@ -360,5 +360,9 @@ class AttemptAssignment:
         """Conductor's retry count, from 0."""
 
     @property
+    def workspace(self) -> Path | None:
+        """The directory of a workspace task."""
+
+    @property
     def params(self) -> bytes:
         """The task's parameters as JSON."""

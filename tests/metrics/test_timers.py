@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -316,3 +318,46 @@ def test_a_timer_of_a_worker_without_metrics_does_nothing() -> None:
     ):
         with pytest.raises(TypeError):
             call()
+
+
+def test_entering_by_hand_and_through_a_stack(measured: Measured) -> None:
+    timer: Any = measured.recorder.timer("call")
+    enter, leave = timer.__enter__, timer.__exit__
+    for _ in range(3):
+        enter()
+        leave(None, None, None)
+    type(timer).__enter__(timer)
+    type(timer).__exit__(timer, None, None, None)
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(measured.recorder.timer("call"))
+    assert measured.count() == 24
+
+
+def test_bound_methods_of_a_native_timer_keep_it_alive_and_let_it_go(rig: Any) -> None:
+    timer = rig.recorder.timer("call")
+    held = sys.getrefcount(timer)
+    methods = [timer.__exit__ for _ in range(100)]
+    assert sys.getrefcount(timer) == held + 100
+    with pytest.raises(TypeError, match="__enter__"):
+        timer.__enter__(1)
+    with pytest.raises(TypeError):
+        timer.__exit__(1, 2, 3, 4)
+    with pytest.raises(TypeError):
+        timer.__exit__(_type=None)
+    methods.clear()
+    assert sys.getrefcount(timer) == held
+    last = rig.recorder.timer("call", labels={"kind": "last"}).__enter__
+    last()
+    del last
+
+    def many() -> None:
+        for _ in range(200):
+            with rig.recorder.timer("call"):
+                pass
+
+    for _ in range(50):
+        thread = threading.Thread(target=many)
+        thread.start()
+        thread.join()
+    assert rig.count("app.call")[0] == 50 * 200

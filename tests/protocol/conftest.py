@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from services.fixtures import embedded_server
+from support.lake import KEY, Lake
 
 from .client import Conductor, Http
-from .lake import KEY, Lake
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.services)])

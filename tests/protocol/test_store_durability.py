@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.fixtures import ANNOUNCEMENT, embedded_server
-
-from .lake import KEY, Lake, send
+from support.lake import KEY, Lake, send
 
 
 class Mortal:

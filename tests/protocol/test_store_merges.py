@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .lake import Lake, at_once
+from support.lake import Lake, at_once
 
 
 def base(lake: Lake, *branches: str) -> str:

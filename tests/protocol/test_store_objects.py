@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from .lake import Lake, at_once, send
+from support.lake import Lake, at_once, send
 
 NAMES = [
     "a b",

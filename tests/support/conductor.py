@@ -38,8 +38,8 @@ class Conductor:
         except ValueError:
             return text
 
-    def define(self, name: str, *, inputs: tuple[str, ...] = ("params",), **definition: Any) -> None:
-        """Register a task, and a workflow of the same name with one step `body` that gets these of its inputs."""
+    def define(self, name: str, *, has_workspace: bool = False, **definition: Any) -> None:
+        """Register a task, and a workflow of the same name with one step `body` that gets the whole input."""
         task = {
             "name": name,
             "retryCount": 0,
@@ -48,8 +48,10 @@ class Conductor:
             **definition,
         }
         self.call("POST", "/metadata/taskdefs", [task])
-        passed = {key: f"${{workflow.input.{key}}}" for key in inputs}
-        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": passed}
+        inputs = {"params": "${workflow.input.params}"}
+        if has_workspace:
+            inputs["workspace"] = "${workflow.input.workspace}"
+        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
         workflow = {
             "name": name,
             "version": 1,
@@ -61,9 +63,10 @@ class Conductor:
         workflow["ownerEmail"] = "tests@example.com"
         self.call("PUT", "/metadata/workflow", [workflow])
 
-    def start(self, name: str, params: Any, **request: Any) -> str:
+    def start(self, name: str, params: Any, workspace: Any = None, **request: Any) -> str:
         """Start a run; return its id."""
-        body = {"name": name, "version": 1, "input": {"params": params}, **request}
+        inputs = {"params": params} if workspace is None else {"params": params, "workspace": workspace}
+        body = {"name": name, "version": 1, "input": inputs, **request}
         return str(self.call("POST", "/workflow", body))
 
     def workflow(self, run: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from protocol.lake import KEY, Lake
 from services.fixtures import embedded_server
 from support.conductor import Conductor
+from support.lake import KEY, Lake
 from support.lakefs_requests import changes_branch, reads_object, writes_object
 from support.proxy import Proxy
 from support.worker import Worker
@@ -41,7 +41,7 @@ class Rig:
             assert self.lake.put("main", f"in/{number}", content).status == 201
         self.commit = str(self.lake.commit("main").json["id"])
         task = new_task_name()
-        self.conductor.define(task, inputs=("workspace", "params"), retryCount=1)
+        self.conductor.define(task, has_workspace=True, retryCount=1)
         self.task = task
         self.worker = Worker(
             folder,
@@ -61,7 +61,7 @@ class Rig:
             "refType": "commit",
             "ref": self.lake.head(),
         }
-        run = self.conductor.start(self.task, params, input={"workspace": workspace, "params": params})
+        run = self.conductor.start(self.task, params, workspace)
         attempts: list[dict[str, object]] = self.conductor.wait(run)["tasks"]
         return attempts
 

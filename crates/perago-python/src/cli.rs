@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use perago::{DemoMaterial, Host};
+use perago::{DemoMaterial, GlobDialect, Host};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
 
@@ -33,6 +33,8 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
     let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
-    let host = Host { executor: program(EXECUTOR), command: program(COMMAND), demo };
+    let version = py.version_info();
+    let glob_dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
+    let host = Host { executor: program(EXECUTOR), command: program(COMMAND), glob_dialect, demo };
     py.detach(|| perago::run(arguments, &host)).code()
 }

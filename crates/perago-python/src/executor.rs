@@ -1,5 +1,6 @@
 //! The executor's channel as Python sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use perago_worker::executor::channel::ExecutorChannel;
@@ -174,6 +175,12 @@ impl AttemptAssignment {
     #[getter]
     fn retry_count(&self) -> u32 {
         self.inner.retry_count
+    }
+
+    /// The directory of a workspace task.
+    #[getter]
+    fn workspace(&self) -> Option<PathBuf> {
+        self.inner.workspace.clone()
     }
 
     /// The task's parameters as JSON.

@@ -1,5 +1,6 @@
 //! The recorder of a task body: Python values to samples, at the cost of an empty call.
 
+mod bound;
 mod cache;
 mod convert;
 mod disabled;

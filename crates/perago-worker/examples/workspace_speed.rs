@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example speaks, and fails like a test")]
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -90,7 +91,7 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
         parts.lock().unwrap().push_str(&text);
     };
     let stamp = stamp(&input.reference, number);
-    let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record).await.unwrap();
+    let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record, pending()).await.unwrap();
     std::fs::write(workspace.files().join(format!("added-{number}")), "a small file").unwrap();
     service.publish(&workspace, &Alone, &record).await.unwrap();
     workspace.discard().await.unwrap();
@@ -98,7 +99,11 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
 }
 
 async fn fill(client: &Client, name: &str, files: usize, bytes: usize) -> String {
-    let namespace = &client.storage_config().await.unwrap().default_namespace_prefix;
+    let config = client.storage_config().await.unwrap();
+    let namespace = match config.default_namespace_prefix.as_str() {
+        "" => format!("{}://bucket/", config.blockstore_type),
+        prefix => prefix.to_owned(),
+    };
     let repository = NewRepository {
         name: name.to_owned(),
         storage_namespace: format!("{namespace}{name}"),

@@ -131,6 +131,7 @@ mod tests {
         instruments.begin(Recording {
             attempt_duration: Some(recorder.runtime_histogram("task_attempt_duration_seconds", &[])),
             busy_slots: Some(recorder.runtime_gauge("busy_slots", &[("perago_instance_id", "mix-1")])),
+            workspace_io: None,
             worker: worker.then(|| WorkerInstruments::new(recorder.clone(), 2)),
         });
         recorder.runtime_histogram("workspace_io_bytes", &[("operation", "upload")]).record(1.0);

@@ -3,9 +3,10 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use perago_metrics::{GaugeHandle, HistogramHandle};
+use perago_metrics::{GaugeHandle, HistogramHandle, Recorder};
 
 use crate::worker_instruments::{AttemptOutcome, RestartCause, WorkerInstruments};
+use crate::workspace::{Operation, Transfer};
 
 /// A cheap handle to the instruments of one worker; nothing is recorded before [`Self::begin`].
 #[derive(Debug, Clone, Default)]
@@ -26,8 +27,45 @@ pub struct Recording {
     pub attempt_duration: Option<HistogramHandle>,
     /// `runtime.busy_slots`, if switched on.
     pub busy_slots: Option<GaugeHandle>,
+    /// `runtime.workspace_io_*`, if switched on for a workspace task.
+    pub workspace_io: Option<WorkspaceInstruments>,
     /// The metrics of the worker, if `PERAGO_WORKER_METRICS` is set.
     pub worker: Option<WorkerInstruments>,
+}
+
+/// Histograms of what the workspaces of a task's attempts take.
+#[derive(Debug)]
+pub struct WorkspaceInstruments {
+    /// `runtime.workspace_io_duration_seconds` of each operation.
+    seconds: [(Operation, HistogramHandle); 3],
+    /// `runtime.workspace_io_bytes` of those that carry files.
+    bytes: [(Operation, HistogramHandle); 2],
+}
+
+impl WorkspaceInstruments {
+    /// The series of one task.
+    pub fn new(recorder: &Recorder) -> Self {
+        let of = |name: &str, operation: Operation| {
+            (operation, recorder.runtime_histogram(name, &[("operation", operation.label())]))
+        };
+        Self {
+            seconds: [Operation::Download, Operation::Upload, Operation::Publish]
+                .map(|operation| of("workspace_io_duration_seconds", operation)),
+            bytes: [Operation::Download, Operation::Upload]
+                .map(|operation| of("workspace_io_bytes", operation)),
+        }
+    }
+
+    fn moved(&self, transfer: &Transfer) {
+        for (_, seconds) in self.seconds.iter().filter(|(operation, _)| *operation == transfer.operation) {
+            seconds.record(transfer.duration.as_secs_f64());
+        }
+        for (_, bytes) in self.bytes.iter().filter(|(operation, _)| *operation == transfer.operation) {
+            if let Some(carried) = transfer.bytes {
+                bytes.record(carried as f64);
+            }
+        }
+    }
 }
 
 impl Instruments {
@@ -60,6 +98,15 @@ impl Instruments {
             self.0.recording.get().and_then(|recording| recording.attempt_duration.as_ref())
         {
             histogram.record(seconds);
+        }
+    }
+
+    /// A transfer of a workspace has ended.
+    pub fn workspace_moved(&self, transfer: &Transfer) {
+        if let Some(workspace_io) =
+            self.0.recording.get().and_then(|recording| recording.workspace_io.as_ref())
+        {
+            workspace_io.moved(transfer);
         }
     }
 

@@ -10,7 +10,7 @@ use perago_metrics::{
 };
 use thiserror::Error as ThisError;
 
-use crate::instruments::Recording;
+use crate::instruments::{Recording, WorkspaceInstruments};
 use crate::logs::{Level, Logger, Record};
 use crate::settings::{HistogramAggregation, MetricsSettings, Settings};
 use crate::worker_instruments::WorkerInstruments;
@@ -145,6 +145,9 @@ impl Arenas {
             busy_slots: spec
                 .filter(|spec| spec.worker_capacity)
                 .map(|_| recorder.runtime_gauge("busy_slots", &instance)),
+            workspace_io: spec
+                .filter(|spec| spec.workspace_io && task.has_workspace())
+                .map(|_| WorkspaceInstruments::new(&recorder)),
             worker: settings.worker_metrics.then(|| WorkerInstruments::new(recorder, slots)),
         })
     }

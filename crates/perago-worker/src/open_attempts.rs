@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use perago_conductor::{Task, TaskLog};
+use tokio::sync::Notify;
 
 use crate::attempt::task_log::TaskLogBuffer;
 use crate::executor::message::LogLine;
@@ -18,6 +19,7 @@ pub struct OpenAttempts(Rc<Inner>);
 struct Inner {
     next: Cell<u64>,
     open: RefCell<HashMap<u64, Open>>,
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,7 @@ struct Open {
     retry_count: i64,
     slot: u32,
     log: TaskLogBuffer,
+    has_body: bool,
 }
 
 impl OpenAttempts {
@@ -42,6 +45,7 @@ impl OpenAttempts {
             retry_count: task.retry_count,
             slot,
             log: TaskLogBuffer::default(),
+            has_body: true,
         };
         self.0.open.borrow_mut().insert(number, open);
         number
@@ -50,6 +54,26 @@ impl OpenAttempts {
     /// Forgets an attempt.
     pub fn end(&self, number: u64) {
         self.0.open.borrow_mut().remove(&number);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Nothing but the report of its outcome is left to do for an attempt.
+    pub fn body_ended(&self, number: u64) {
+        if let Some(open) = self.0.open.borrow_mut().get_mut(&number) {
+            open.has_body = false;
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until no attempt has more to do than to report its outcome.
+    pub async fn bodies_ended(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if !self.0.open.borrow().values().any(|open| open.has_body) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// How many are open.

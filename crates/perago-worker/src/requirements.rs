@@ -12,11 +12,8 @@ use crate::worker_error::WorkerError;
 /// [`WorkerError::Missing`] naming the first variable that is missing.
 pub(crate) fn check(settings: &Settings, task: &TaskDescription) -> Result<(), WorkerError> {
     let missing = |text: &str| Err(WorkerError::Missing(text.to_owned()));
-    if task.has_workspace() {
-        if settings.lakefs.is_none() {
-            return missing("LakeFS config is required for workspace tasks");
-        }
-        return missing("workspace tasks can be checked and extracted, but this version cannot run them yet");
+    if task.has_workspace() && settings.lakefs.is_none() {
+        return missing("LakeFS config is required for workspace tasks");
     }
     if settings.worker_metrics && settings.metrics.is_none() {
         return missing("PERAGO_WORKER_METRICS=1 needs OTEL_EXPORTER_OTLP_METRICS_ENDPOINT");

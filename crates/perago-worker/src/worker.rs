@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
+use perago_workspace::GlobDialect;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
+use crate::workspace::{self, Workspaces};
 
 /// Idle executors get this long to end by themselves.
 const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
@@ -59,6 +61,8 @@ pub struct WorkerOptions {
     pub settings: Settings,
     /// The locked state directory.
     pub state_directory: PathBuf,
+    /// What patterns of guardrails mean in the authoring language.
+    pub glob_dialect: GlobDialect,
     /// Called once when the worker is about to poll.
     pub on_ready: fn(&Ready),
 }
@@ -196,10 +200,11 @@ impl Worker {
             Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
             Err(error) => return Err(WorkerError::TaskDef(error)),
         }
+        let workspaces = workspace::open(settings, &task, self.options.glob_dialect, &self.logger).await?;
         let state_directory = &self.options.state_directory;
         let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
         let export = self.start_export(&task, &disk)?;
-        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export })
+        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export, workspaces })
     }
 
     fn start_export(&self, task: &TaskDescription, disk: &StateDisk) -> Result<Option<Export>, WorkerError> {
@@ -262,6 +267,7 @@ impl Worker {
             open: self.open.clone(),
             instruments: self.instruments.clone(),
             disk: started.disk,
+            workspaces: started.workspaces,
         });
         let export = started.export;
         let housekeeping = spawn_local(keep_house(self.logger.clone()));
@@ -307,7 +313,7 @@ impl Worker {
             Some(poller) => poller.await.unwrap_or_default(),
             None => Vec::new(),
         };
-        self.pool.idle_or_gone().await;
+        self.open.bodies_ended().await;
         let delivered = async {
             for attempt in attempts {
                 let _ = attempt.await;
@@ -388,6 +394,7 @@ struct Started {
     disk: StateDisk,
     _disk_watcher: state_disk::Watcher,
     export: Option<Export>,
+    workspaces: Option<Workspaces>,
 }
 
 /// Labels with these keys would collide with what the store adds to every series.

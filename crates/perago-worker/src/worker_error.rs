@@ -53,6 +53,9 @@ pub enum WorkerError {
     /// The client could not be made.
     #[error("{0}")]
     Client(ConductorError),
+    /// lakeFS refuses this worker, or its address cannot be used.
+    #[error("{0}")]
+    LakeFs(perago_lakefs::Error),
     /// The metrics files could not be made.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -77,6 +80,7 @@ impl WorkerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::TaskDef(error) | Self::Client(error) => error.hint().map(str::to_owned),
+            Self::LakeFs(error) => error.hint().map(str::to_owned),
             Self::NotRegistered(_) => {
                 Some("POST the file to /api/metadata/taskdefs as a one-element array".into())
             }

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -386,7 +387,8 @@ async fn run(
         reference: scene.input.clone(),
     };
     let result = async {
-        let workspace = service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record).await?;
+        let workspace =
+            service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record, pending()).await?;
         body(&workspace.files());
         let published = service.publish(&workspace, &Control::default(), &record).await;
         workspace.discard().await?;

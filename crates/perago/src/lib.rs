@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use perago_worker::executor::launch::ExecutorProgram;
+pub use perago_worker::workspace::GlobDialect;
 
 use crate::arguments::{Arguments, Command};
 use crate::printer::Printer;
@@ -25,6 +26,8 @@ pub struct Host {
     pub executor: ExecutorProgram,
     /// Starts this command line again, for the demo's workers.
     pub command: ExecutorProgram,
+    /// What patterns of guardrails mean to its authors.
+    pub glob_dialect: GlobDialect,
     /// What the demo runs.
     pub demo: DemoMaterial,
 }

@@ -18,21 +18,17 @@ use pyo3::{Borrowed, ffi, intern};
 
 use super::convert::plain_number;
 use super::timer::Timer;
-use super::{Recorder, cache};
+use super::{Recorder, bound, cache};
 
 type Object = *mut ffi::PyObject;
 /// A method by `METH_FASTCALL | METH_KEYWORDS`: self, arguments, their number, the keywords' names.
 type Method = unsafe extern "C" fn(Object, *const Object, ffi::Py_ssize_t, Object) -> Object;
-/// A method by `METH_NOARGS`.
-type Bare = unsafe extern "C" fn(Object, Object) -> Object;
 
 /// PyO3's methods, for every call that is not a known one.
 struct Checked {
     histogram: Method,
     gauge: Method,
     timer: Method,
-    enter: Bare,
-    exit: Method,
     /// The interned name of the only keyword: names in a call's code are interned too.
     labels: Py<PyString>,
 }
@@ -187,27 +183,14 @@ unsafe fn timer_of<'a>(slf: Object) -> &'a Timer {
     unsafe { Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<Timer>() }.get()
 }
 
-unsafe extern "C" fn enter(slf: Object, argument: Object) -> Object {
-    // SAFETY: the interpreter calls this as a method of `Timer`, attached, and so is PyO3's method called.
-    unsafe {
-        if timer_of(slf).enter_first(monotonic_nanos()) { none() } else { (checked().enter)(slf, argument) }
-    }
+unsafe fn enter(timer: Object, count: ffi::Py_ssize_t, keywords: Object) -> bool {
+    // SAFETY: called as a method of `Timer`, attached.
+    count == 0 && keywords.is_null() && unsafe { timer_of(timer) }.enter_first(monotonic_nanos())
 }
 
-unsafe extern "C" fn exit(
-    slf: Object,
-    arguments: *const Object,
-    count: ffi::Py_ssize_t,
-    keywords: Object,
-) -> Object {
+unsafe fn exit(timer: Object, count: ffi::Py_ssize_t, keywords: Object) -> bool {
     // SAFETY: as in `enter`.
-    unsafe {
-        if count == 3 && keywords.is_null() && timer_of(slf).exit_at_once(monotonic_nanos()) {
-            none()
-        } else {
-            (checked().exit)(slf, arguments, count, keywords)
-        }
-    }
+    count == 3 && keywords.is_null() && unsafe { timer_of(timer) }.exit_at_once(monotonic_nanos())
 }
 
 /// Puts the functions of this module before PyO3's methods. Called once, by the module's initialisation.
@@ -217,8 +200,6 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
         histogram: checked_method(&recorder, "histogram")?,
         gauge: checked_method(&recorder, "gauge")?,
         timer: checked_method(&recorder, "timer")?,
-        enter: checked_bare(&timer_type, "__enter__")?,
-        exit: checked_method(&timer_type, "__exit__")?,
         labels: intern!(py, "labels").clone().unbind(),
     });
     if set.is_err() {
@@ -229,8 +210,8 @@ pub(crate) fn install(py: Python<'_>) -> PyResult<()> {
     replace(&recorder, "histogram", fast(histogram))?;
     replace(&recorder, "gauge", fast(gauge))?;
     replace(&recorder, "timer", fast(timer))?;
-    replace(&timer_type, "__enter__", ffi::PyMethodDefPointer { PyCFunction: enter })?;
-    replace(&timer_type, "__exit__", fast(exit))
+    bound::replace(&timer_type, "__enter__", enter)?;
+    bound::replace(&timer_type, "__exit__", exit)
 }
 
 /// How a method of `class` is defined.
@@ -260,12 +241,6 @@ fn checked_method(class: &Bound<'_, PyType>, name: &str) -> PyResult<Method> {
     let pointer = with_flags(class, name, ffi::METH_FASTCALL | ffi::METH_KEYWORDS)?;
     // SAFETY: the flags say which function it is.
     Ok(unsafe { pointer.PyCFunctionFastWithKeywords })
-}
-
-fn checked_bare(class: &Bound<'_, PyType>, name: &str) -> PyResult<Bare> {
-    let pointer = with_flags(class, name, ffi::METH_NOARGS)?;
-    // SAFETY: the flags say which function it is.
-    Ok(unsafe { pointer.PyCFunction })
 }
 
 /// Gives the method of `class` another function; name, signature and documentation stay.

@@ -1,18 +1,15 @@
 //! Carries out what the state machine decides for one attempt.
 
-use std::cell::Cell;
 use std::future::Future;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use perago_conductor::{Client, Error, Task, TaskResult, TaskStatus};
-use perago_contract::envelope::TaskInput;
 use perago_contract::failure::FailureCode;
 use serde_json::Value;
-use serde_json::value::RawValue;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::body::{Body, BodyRun};
 use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
 use super::machine::{
@@ -20,13 +17,14 @@ use super::machine::{
 };
 use super::outcome::Finished;
 use crate::clock::Clock;
-use crate::executor::message::{Assignment, Failure};
+use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::open_attempts::OpenAttempts;
 use crate::state_disk::StateDisk;
 use crate::worker_instruments::AttemptOutcome;
+use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
 
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
@@ -52,6 +50,8 @@ pub struct Context {
     pub instruments: Instruments,
     /// Whether there is room for what an attempt may leave.
     pub disk: StateDisk,
+    /// The workspaces of a workspace task.
+    pub workspaces: Option<Workspaces>,
 }
 
 /// Runs one polled task to its end. `abandon` turns true when the worker must stop now.
@@ -84,14 +84,12 @@ struct Attempt {
     is_measured: bool,
     abandoned: bool,
     lapsed: bool,
-    /// The body was told to stop: it must not begin again on another executor.
-    is_stopped: Rc<Cell<bool>>,
-}
-
-/// How the attempt's body came to an end, or did not begin.
-enum Body {
-    Ended(BodyEnd),
-    NotStarted,
+    /// The body was told to stop: it must not begin again on another executor, and transfers end.
+    stop: watch::Sender<bool>,
+    mail_sender: mpsc::UnboundedSender<WorkspaceMail>,
+    mail: mpsc::UnboundedReceiver<WorkspaceMail>,
+    /// Sent when the task is known to be ours; dropped when it is not.
+    fence: Option<oneshot::Sender<()>>,
 }
 
 impl Attempt {
@@ -100,6 +98,7 @@ impl Attempt {
         let now = context.clock.now();
         let machine = Machine::new(Lease::new(poll_sent_at, timeout), now, fastrand::f64());
         let (answers, events) = mpsc::unbounded_channel();
+        let (mail_sender, mail) = mpsc::unbounded_channel();
         Self {
             context,
             task,
@@ -113,12 +112,17 @@ impl Attempt {
             is_measured: false,
             abandoned: false,
             lapsed: false,
-            is_stopped: Rc::default(),
+            stop: watch::Sender::new(false),
+            mail_sender,
+            mail,
+            fence: None,
         }
     }
 
     async fn drive(&mut self, mut abandon: watch::Receiver<bool>) {
-        let mut body = pin!(self.body());
+        // Everything that a keeper still does holds a sender.
+        let (alive, mut removed) = mpsc::channel(1);
+        let mut body = Box::pin(self.body(alive));
         let mut body_ended = false;
         while !self.machine.is_closed() {
             let due = self.machine.deadline();
@@ -129,6 +133,7 @@ impl Attempt {
                     self.on_body(ended)
                 }
                 Some(event) = self.events.recv() => event,
+                Some(mail) = self.mail.recv() => self.on_mail(mail),
                 _ = abandon.wait_for(|now| *now), if !self.abandoned => {
                     self.abandoned = true;
                     Event::Abandon
@@ -141,53 +146,73 @@ impl Attempt {
             }
             self.enforce_strict_lease(now).await;
         }
+        self.fence = None;
+        drop(body);
+        let _ = removed.recv().await;
+        while let Ok(mail) = self.mail.try_recv() {
+            self.on_mail(mail);
+        }
+    }
+
+    fn on_mail(&mut self, mail: WorkspaceMail) -> Event {
+        match mail {
+            WorkspaceMail::Fence(effect, lift) => {
+                self.fence = Some(lift);
+                return Event::FenceAsked(effect);
+            }
+            WorkspaceMail::Moved(transfer) => self.on_transfer(transfer),
+            WorkspaceMail::Staged(branch, commit) => {
+                self.log(Level::Info, "workspace_staged", "changes staged", |record| {
+                    record.with("staging_branch", branch).with("commit", commit)
+                });
+            }
+        }
+        Event::Tick
+    }
+
+    fn on_transfer(&self, transfer: Transfer) {
+        self.context.instruments.workspace_moved(&transfer);
+        let seconds = transfer.duration.as_secs_f64();
+        self.log(Level::Info, "workspace_moved", "workspace transfer", |record| {
+            let record =
+                record.with("operation", transfer.operation.label()).with("duration_seconds", seconds);
+            match transfer.bytes {
+                None => record,
+                Some(bytes) => record
+                    .with("bytes", bytes)
+                    .with("bytes_per_second", (bytes as f64 / seconds.max(1e-6)).round()),
+            }
+        });
     }
 
     /// The body's future owns what it needs, so that the machine can be driven beside it.
-    fn body(&self) -> impl Future<Output = Body> + use<> {
-        let task = Rc::clone(&self.task);
-        let slot = self.slot.clone();
-        let number = self.number;
-        let context = Rc::clone(&self.context);
-        let is_stopped = Rc::clone(&self.is_stopped);
+    fn body(&self, alive: mpsc::Sender<()>) -> impl Future<Output = Body> + use<> {
+        let run = self.slot.clone().map(|slot| BodyRun {
+            context: Rc::clone(&self.context),
+            task: Rc::clone(&self.task),
+            number: self.number,
+            slot,
+            stop: self.stop.clone(),
+            mail: self.mail_sender.clone(),
+            alive,
+        });
         async move {
-            let params = match params_of(&task) {
-                Ok(params) => params,
-                Err(failure) => return Body::Ended(BodyEnd::Refused(failure)),
-            };
-            let Some(slot) = slot else { return Body::NotStarted };
-            let assignment = Assignment {
-                attempt: number,
-                slot: slot.lease().slot(),
-                workflow_id: task.workflow_instance_id.clone(),
-                task_id: task.task_id.clone(),
-                reference_name: task.reference_task_name.clone(),
-                retry_count: u32::try_from(task.retry_count).unwrap_or(0),
-                params,
-            };
-            loop {
-                let Ok(ended) = slot.lease().assign(assignment.clone()).await else {
-                    return Body::NotStarted;
-                };
-                let started = Record::new(Level::Info, "task_started", "task handed to an executor");
-                context.logger.write(context.open.label(number, started));
-                match ended.await {
-                    // Nothing has happened yet: its replacement gets it.
-                    Ok(BodyEnd::NotRead) if !is_stopped.get() => {}
-                    Ok(end) => return Body::Ended(end),
-                    Err(_) => return Body::NotStarted,
-                }
+            match run {
+                Some(run) => run.run().await,
+                None => Body::NotStarted,
             }
         }
     }
 
     fn on_body(&mut self, body: Body) -> Event {
-        let Body::Ended(end) = body else { return Event::Abandon };
+        let Body::Ended { end, workspace } = body else { return Event::Abandon };
         let end = if self.lapsed { lapsed_end(end) } else { end };
         let seconds = self.measure();
         let context = &self.context;
         context.instruments.result_waits(self.number);
-        let mut finished = Finished::of_body(&self.task, &context.worker_id, end, context.reason_limit);
+        context.open.body_ended(self.number);
+        let mut finished =
+            Finished::of_body(&self.task, &context.worker_id, end, workspace.as_ref(), context.reason_limit);
         finished.set_logs(context.open.take_task_log(self.number));
         self.log_finished(&finished, seconds);
         self.finished = Some(Rc::new(finished));
@@ -245,7 +270,15 @@ impl Attempt {
                 Event::ReadBackAnswered(read_back(&task, &read))
             }),
             Effect::SendUpdate => self.send_update(),
-            Effect::StopBody(reason) => self.stop_body(reason).await,
+            Effect::LiftFence => {
+                if let Some(lift) = self.fence.take() {
+                    let _ = lift.send(());
+                }
+            }
+            Effect::StopBody(reason) => {
+                self.fence = None;
+                self.stop_body(reason).await;
+            }
             Effect::FreeSlot => {
                 self.slot = None;
                 self.context.instruments.result_settled(self.number);
@@ -297,7 +330,7 @@ impl Attempt {
     }
 
     async fn kill_body(&self) {
-        self.is_stopped.set(true);
+        self.stop.send_replace(true);
         if let Some(slot) = &self.slot {
             slot.lease().stop_body().await;
         }
@@ -381,20 +414,6 @@ fn lapsed_end(end: BodyEnd) -> BodyEnd {
             reason: "the lease ran out without contact with the server, so the body was stopped".to_owned(),
         }),
         other => other,
-    }
-}
-
-/// The parameters in the task's input.
-fn params_of(task: &Task) -> Result<Box<RawValue>, Failure> {
-    let refuse = |code: FailureCode, reason: String| Failure { code: code.code().to_owned(), reason };
-    if let Some(path) = task.external_input_payload_storage_path.as_deref() {
-        let reason =
-            format!("Conductor moved the input to external storage ({path}), which a worker cannot read");
-        return Err(refuse(FailureCode::ExternalPayload, reason));
-    }
-    match TaskInput::parse(task.input_data.get(), false) {
-        Ok(input) => Ok(input.params),
-        Err(error) => Err(refuse(FailureCode::InputInvalid, error.to_string())),
     }
 }
 

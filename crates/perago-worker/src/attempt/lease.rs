@@ -41,6 +41,11 @@ impl Lease {
         self.extended_at + self.timeout
     }
 
+    /// Whether `needed` of the lease is left, or as much of it as a fresh one can be trusted to have.
+    pub fn lasts(&self, needed: Duration, now: Moment) -> bool {
+        self.deadline().saturating_sub(now) >= needed.min(self.timeout * 2 / 3)
+    }
+
     /// An accepted beat that was sent at `sent_at` extends the lease; an older one never shortens it.
     pub fn extend(&mut self, sent_at: Moment) {
         self.extended_at = self.extended_at.max(sent_at);
@@ -67,6 +72,8 @@ mod tests {
         lease.extend(20 * SECOND);
         assert_eq!(lease.next_beat(), 50 * SECOND);
         assert_eq!(lease.status_interval(), 10 * SECOND);
+        assert!(lease.lasts(60 * SECOND, 50 * SECOND) && lease.lasts(20 * SECOND, 70 * SECOND));
+        assert!(!lease.lasts(60 * SECOND, 51 * SECOND) && !lease.lasts(20 * SECOND, 71 * SECOND));
         assert_eq!(Lease::new(SECOND, 6 * SECOND).status_interval(), 2 * SECOND);
     }
 

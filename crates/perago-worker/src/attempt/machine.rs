@@ -2,7 +2,7 @@
 //!
 //! | phase | what may be in flight | leaves by |
 //! | --- | --- | --- |
-//! | running | a beat, a status read | the body ends; the status read says that the task is not ours |
+//! | running | a beat, a status read, a fence | the body ends; the status read says that the task is not ours |
 //! | stopping | a beat, a status read | the body ends: closed as lost |
 //! | reporting | a beat that was under way, then the update | the update is accepted or can never be |
 //! | verifying | a read-back | the server shows a terminal task, or another claim |
@@ -11,6 +11,9 @@
 //! A beat never overlaps the update: the real server rewrites the whole task record without a lock, so a late
 //! beat can turn a completed task back to in progress. The update waits for the beat in flight, no beat is sent
 //! after it, and if one was ever sent the task is read back and reported again until it is seen terminal.
+//!
+//! A fence stands before an effect that only the holder of the task may have. It holds once the lease lasts for the
+//! effect and a read that was sent after that shows the task as ours; an unreachable server leaves it open.
 
 use std::time::Duration;
 
@@ -29,6 +32,8 @@ pub enum Event {
     UpdateAnswered(UpdateAnswer),
     /// The server has answered the read-back.
     ReadBackAnswered(ReadBack),
+    /// Something outside is about to happen that takes this long and needs the task to be ours.
+    FenceAsked(Duration),
     /// The worker must stop now: give the task back.
     Abandon,
     /// Time has passed; nothing else.
@@ -97,6 +102,8 @@ pub enum ReadBack {
 pub enum Effect {
     /// Extend the lease.
     SendBeat,
+    /// The task is ours and the lease lasts: what the fence was asked for may happen.
+    LiftFence,
     /// Read the task's status.
     ReadStatus,
     /// Stop the body and everything it started.
@@ -146,6 +153,19 @@ const LATE_BEAT_READ_BACKS: [Duration; 3] =
 /// After this many unanswered read-backs the accepted update is taken at its word.
 const MAX_READ_BACK_FAILURES: u32 = 10;
 
+/// A fence that was asked for and does not hold yet.
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    /// How much of the lease must be left.
+    needs: Duration,
+    not_before: Moment,
+    /// A read is under way that was sent for it.
+    is_read: bool,
+}
+
+/// Beside the effect itself, the lease must last this long.
+const FENCE_MARGIN: Duration = Duration::from_secs(2);
+
 /// The state of one attempt.
 #[derive(Debug)]
 pub struct Machine {
@@ -158,6 +178,7 @@ pub struct Machine {
     status_in_flight: bool,
     next_status: Moment,
     status_interval: Duration,
+    fence: Option<Fence>,
     failures: u32,
     slot_freed: bool,
 }
@@ -178,6 +199,7 @@ impl Machine {
             status_in_flight: false,
             next_status: now + status_interval,
             status_interval,
+            fence: None,
             failures: 0,
             slot_freed: false,
         }
@@ -199,7 +221,8 @@ impl Machine {
             Phase::Running => {
                 let beat = self.beat_sent_at.is_none().then_some(self.next_beat);
                 let status = (!self.status_in_flight).then_some(self.next_status);
-                beat.into_iter().chain(status).min()
+                let fence = self.fence.filter(|_| self.beat_sent_at.is_none() && !self.status_in_flight);
+                beat.into_iter().chain(status).chain(fence.map(|fence| fence.not_before)).min()
             }
             Phase::Reporting { not_before } if self.beat_sent_at.is_none() => Some(not_before),
             Phase::Verifying { not_before, .. } => Some(not_before),
@@ -216,6 +239,9 @@ impl Machine {
             Event::StatusAnswered(answer) => self.on_status_answered(answer, now, &mut effects),
             Event::UpdateAnswered(answer) => self.on_update_answered(answer, now, &mut effects),
             Event::ReadBackAnswered(answer) => self.on_read_back_answered(answer, now, &mut effects),
+            Event::FenceAsked(effect) => {
+                self.fence = Some(Fence { needs: effect + FENCE_MARGIN, not_before: now, is_read: false });
+            }
             Event::Abandon => self.on_abandon(&mut effects),
             Event::Tick => {}
         }
@@ -243,6 +269,9 @@ impl Machine {
                 self.beat_fate_unknown |= answer == BeatAnswer::Unknown;
                 self.failures = self.failures.saturating_add(1);
                 self.next_beat = now + retry_delay(self.failures).min(self.lease.beat_interval());
+                if let Some(fence) = &mut self.fence {
+                    fence.not_before = self.next_beat;
+                }
             }
         }
     }
@@ -250,9 +279,21 @@ impl Machine {
     fn on_status_answered(&mut self, answer: Ownership, now: Moment, effects: &mut Vec<Effect>) {
         self.status_in_flight = false;
         self.next_status = now + self.status_interval;
-        if let (Ownership::Lost(reason), Phase::Running) = (answer, self.phase) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if let Ownership::Lost(reason) = answer {
             self.phase = Phase::Stopping(reason);
+            self.fence = None;
             effects.push(Effect::StopBody(reason));
+        }
+        let Some(fence) = self.fence.as_mut().filter(|fence| fence.is_read) else { return };
+        if answer == Ownership::Ours {
+            self.fence = None;
+            effects.push(Effect::LiftFence);
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            (fence.is_read, fence.not_before) = (false, now + retry_delay(self.failures));
         }
     }
 
@@ -320,12 +361,21 @@ impl Machine {
     fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Running => {
-                if self.beat_sent_at.is_none() && now >= self.next_beat {
+                let fence = self.fence.filter(|fence| !fence.is_read && now >= fence.not_before);
+                let lasts = fence.is_none_or(|fence| self.lease.lasts(fence.needs, now));
+                if self.beat_sent_at.is_none() && (now >= self.next_beat || !lasts) {
                     self.beat_sent_at = Some(now);
                     self.beats_sent += 1;
                     effects.push(Effect::SendBeat);
                 }
-                if !self.status_in_flight && now >= self.next_status {
+                let may_read = self.beat_sent_at.is_none() && lasts;
+                if let Some(fence) = self.fence.as_mut().filter(|_| fence.is_some() && may_read)
+                    && !self.status_in_flight
+                {
+                    fence.is_read = true;
+                    self.status_in_flight = true;
+                    effects.push(Effect::ReadStatus);
+                } else if !self.status_in_flight && now >= self.next_status {
                     self.status_in_flight = true;
                     effects.push(Effect::ReadStatus);
                 }

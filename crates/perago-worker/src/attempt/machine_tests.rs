@@ -86,6 +86,54 @@ fn an_unreachable_server_stops_nothing() {
     assert!(machine.is_lapsed(now));
 }
 
+#[test]
+fn a_fence_extends_a_short_lease_and_then_asks_whose_task_it_is() {
+    let mut machine = machine(30 * SECOND);
+    assert_eq!(machine.handle(Event::FenceAsked(5 * SECOND), SECOND), [Effect::ReadStatus]);
+    assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Ours), SECOND), [Effect::LiftFence]);
+    assert_eq!(machine.handle(Event::FenceAsked(25 * SECOND), 9 * SECOND), [Effect::ReadStatus]);
+    // The periodic beat has failed since, so that less than a fresh lease is left.
+    let mut machine = self::machine(30 * SECOND);
+    assert_eq!(machine.handle(Event::Tick, 10 * SECOND), [Effect::SendBeat, Effect::ReadStatus]);
+    machine.handle(Event::StatusAnswered(Ownership::Ours), 10 * SECOND);
+    assert_eq!(machine.handle(Event::FenceAsked(40 * SECOND), 11 * SECOND), []);
+    assert_eq!(machine.handle(Event::BeatAnswered(BeatAnswer::Refused), 11 * SECOND), []);
+    let again = machine.deadline().unwrap();
+    assert!(again > 11 * SECOND && again < 12 * SECOND);
+    assert_eq!(machine.handle(Event::Tick, again), [Effect::SendBeat]);
+    assert_eq!(machine.handle(Event::BeatAnswered(BeatAnswer::Accepted), again), [Effect::ReadStatus]);
+    let lost = Ownership::Lost(LostReason::ClaimedAgain);
+    assert_eq!(
+        machine.handle(Event::StatusAnswered(lost), again),
+        [Effect::StopBody(LostReason::ClaimedAgain)]
+    );
+}
+
+#[test]
+fn a_fence_waits_for_a_server_that_cannot_be_reached() {
+    let mut machine = machine(600 * SECOND);
+    machine.handle(Event::FenceAsked(5 * SECOND), SECOND);
+    let mut now = SECOND;
+    for _ in 0..20 {
+        assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Unreachable), now), []);
+        let again = machine.deadline().unwrap();
+        assert!(again > now && again <= now + 10 * SECOND);
+        now = again;
+        assert_eq!(machine.handle(Event::Tick, now), [Effect::ReadStatus]);
+    }
+    assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Ours), now), [Effect::LiftFence]);
+}
+
+#[test]
+fn a_read_that_was_sent_before_the_fence_does_not_lift_it() {
+    let mut machine = machine(30 * SECOND);
+    machine.handle(Event::Tick, 10 * SECOND);
+    machine.handle(Event::BeatAnswered(BeatAnswer::Accepted), 10 * SECOND);
+    assert_eq!(machine.handle(Event::FenceAsked(SECOND), 10 * SECOND), []);
+    assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Ours), 10 * SECOND), [Effect::ReadStatus]);
+    assert_eq!(machine.handle(Event::StatusAnswered(Ownership::Ours), 10 * SECOND), [Effect::LiftFence]);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let lost =
         prop_oneof![Just(LostReason::Unknown), Just(LostReason::Terminal), Just(LostReason::ClaimedAgain)];
@@ -101,6 +149,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => prop_oneof![
             Just(ReadBack::Settled), Just(ReadBack::Undone), Just(ReadBack::ClaimedAgain), Just(ReadBack::Unreachable)
         ].prop_map(Event::ReadBackAnswered),
+        2 => (0_u64..100).prop_map(|seconds| Event::FenceAsked(Duration::from_secs(seconds))),
         1 => Just(Event::Abandon),
         6 => Just(Event::Tick),
     ]
@@ -124,6 +173,7 @@ proptest! {
             if matches!(event, Event::BeatAnswered(_)) {
                 beat = false;
             }
+            let asked = machine.fence.is_some_and(|fence| fence.is_read);
             for effect in machine.handle(event, now) {
                 prop_assert_eq!(closes, 0, "an effect after the close: {:?}", effect);
                 match effect {
@@ -134,6 +184,10 @@ proptest! {
                     Effect::SendUpdate => {
                         prop_assert!(!beat && stopped == 0);
                         updates += 1;
+                    }
+                    Effect::LiftFence => {
+                        prop_assert!(asked && event == Event::StatusAnswered(Ownership::Ours));
+                        prop_assert!(updates == 0 && stopped == 0);
                     }
                     Effect::StopBody(_) => stopped += 1,
                     Effect::FreeSlot => freed += 1,

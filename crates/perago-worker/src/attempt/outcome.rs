@@ -1,7 +1,7 @@
 //! From the end of a body to the result that Conductor gets.
 
 use perago_conductor::{ResultStatus, Task, TaskLog, TaskResult};
-use perago_contract::envelope::TaskOutput;
+use perago_contract::envelope::{TaskOutput, WorkspaceRef};
 use perago_contract::failure::{FailureCode, cut_reason};
 use serde_json::value::RawValue;
 
@@ -28,10 +28,18 @@ pub struct Finished {
 
 impl Finished {
     /// The result of a body that ended, or whose executor did.
-    pub fn of_body(task: &Task, worker_id: &str, end: BodyEnd, reason_limit: usize) -> Self {
+    ///
+    /// `workspace` is the published workspace of a workspace task that completed.
+    pub fn of_body(
+        task: &Task,
+        worker_id: &str,
+        end: BodyEnd,
+        workspace: Option<&WorkspaceRef>,
+        reason_limit: usize,
+    ) -> Self {
         match end {
             BodyEnd::Ended(ended) => {
-                let mut finished = Self::of_outcome(task, worker_id, ended.outcome, reason_limit);
+                let mut finished = Self::of_outcome(task, worker_id, ended.outcome, workspace, reason_limit);
                 finished.exception = ended.exception;
                 finished
             }
@@ -56,7 +64,13 @@ impl Finished {
         self.result.logs = lines;
     }
 
-    fn of_outcome(task: &Task, worker_id: &str, outcome: Outcome, reason_limit: usize) -> Self {
+    fn of_outcome(
+        task: &Task,
+        worker_id: &str,
+        outcome: Outcome,
+        workspace: Option<&WorkspaceRef>,
+        reason_limit: usize,
+    ) -> Self {
         match outcome {
             Outcome::Completed(result) if result.get().len() > MAX_OUTPUT_BYTES => {
                 let bytes = result.get().len();
@@ -70,7 +84,13 @@ impl Finished {
             }
             Outcome::Completed(returned) => {
                 let mut result = TaskResult::new(task, worker_id, ResultStatus::Completed);
-                result.output_data = RawValue::from_string(TaskOutput::new(&returned).to_json()).ok();
+                let output = match workspace {
+                    None => TaskOutput::new(&returned),
+                    Some(workspace) => {
+                        TaskOutput::with_workspace(workspace, &*workspace.reference, &returned)
+                    }
+                };
+                result.output_data = RawValue::from_string(output.to_json()).ok();
                 Self { result, failure_code: None, exception: None, reason_cut_from: None }
             }
             Outcome::Failed(failure) => {
@@ -131,7 +151,7 @@ mod tests {
     #[test]
     fn a_result_goes_through_untouched() {
         let output = RawValue::from_string(r#"{"x":1.0}"#.into()).unwrap();
-        let finished = Finished::of_body(&task(), "me", ended(Outcome::Completed(output)), 500);
+        let finished = Finished::of_body(&task(), "me", ended(Outcome::Completed(output)), None, 500);
         assert_eq!(finished.result.status, ResultStatus::Completed);
         assert_eq!(finished.result.output_data.unwrap().get(), r#"{"result":{"x":1.0}}"#);
     }
@@ -139,7 +159,7 @@ mod tests {
     #[test]
     fn a_result_that_could_not_be_read_back_is_refused_for_good() {
         let output = RawValue::from_string(format!("\"{}\"", "x".repeat(MAX_OUTPUT_BYTES))).unwrap();
-        let finished = Finished::of_body(&task(), "me", ended(Outcome::Completed(output)), 500);
+        let finished = Finished::of_body(&task(), "me", ended(Outcome::Completed(output)), None, 500);
         assert_eq!(finished.result.status, ResultStatus::FailedWithTerminalError);
         assert_eq!(finished.failure_code.as_deref(), Some("result_too_large"));
         assert!(finished.result.output_data.is_none());
@@ -149,7 +169,7 @@ mod tests {
     fn a_death_names_the_signal_and_the_last_lines() {
         let status = Some(ExitStatus::Signal(11));
         let death = Death { status, last_lines: "boom".into(), is_stillborn: false };
-        let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), 500);
+        let finished = Finished::of_body(&task(), "me", BodyEnd::Died(death), None, 500);
         assert_eq!(finished.result.status, ResultStatus::Failed);
         let reason = finished.result.reason_for_incompletion.unwrap();
         assert!(reason.contains("SIGSEGV") && reason.ends_with("boom"), "{reason}");
@@ -158,7 +178,7 @@ mod tests {
     #[test]
     fn reasons_are_cut_to_the_setting() {
         let failure = Failure { code: "body_raised".into(), reason: "0123456789".into() };
-        let finished = Finished::of_body(&task(), "me", ended(Outcome::Failed(failure)), 4);
+        let finished = Finished::of_body(&task(), "me", ended(Outcome::Failed(failure)), None, 4);
         assert_eq!(finished.result.reason_for_incompletion.as_deref(), Some("0123"));
         assert_eq!(finished.reason_cut_from, Some(10));
     }

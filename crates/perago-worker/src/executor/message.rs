@@ -1,5 +1,7 @@
 //! What supervisor and executor tell each other.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -30,6 +32,9 @@ pub struct Assignment {
     pub retry_count: u32,
     /// The task's parameters, untouched.
     pub params: Box<RawValue>,
+    /// The directory of a workspace task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
 }
 
 /// Executor to supervisor.
@@ -121,6 +126,7 @@ mod tests {
             reference_name: "r".into(),
             retry_count: 0,
             params: RawValue::from_string(params.into()).unwrap(),
+            workspace: None,
         }));
         let wire = frame::encode(&message).unwrap();
         let Some(ToExecutor::Assign(seen)) = frame::read::<ToExecutor>(&mut wire.as_slice()).unwrap() else {

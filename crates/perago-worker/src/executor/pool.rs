@@ -278,21 +278,6 @@ impl Pool {
         self.0.guardian.close();
     }
 
-    /// Waits until no body runs: whatever ended it, its executor has said so or is gone.
-    pub async fn idle_or_gone(&self) {
-        loop {
-            let changed = self.0.changed.notified();
-            let busy =
-                self.0.executors.iter().any(|executor| {
-                    executor.live.borrow().as_ref().is_some_and(|live| !live.running.is_empty())
-                });
-            if !busy {
-                return;
-            }
-            changed.await;
-        }
-    }
-
     /// Waits until no executor process is left.
     pub async fn stopped(&self) {
         loop {
@@ -349,6 +334,17 @@ impl SlotLease {
             if self.pool.stopping.get() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Err(AssignError::NotReady);
             }
+        }
+    }
+
+    /// Waits until the pool gives out no more work.
+    pub async fn pool_stops(&self) {
+        loop {
+            let changed = self.pool.changed.notified();
+            if self.pool.stopping.get() {
+                return;
+            }
+            changed.await;
         }
     }
 

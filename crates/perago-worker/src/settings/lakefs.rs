@@ -7,7 +7,7 @@ use perago_lakefs::{Address, ClientOptions, Credentials, ProxyOptions, Secret};
 use super::conductor::{extra_ca_files, proxies, refuse_placeholder};
 use super::environment::Environment;
 use super::error::SettingsError;
-use super::modes::lakefs_presign;
+use super::modes::on_or_off;
 
 const NAMES: [&str; 3] = [
     "LAKECTL_SERVER_ENDPOINT_URL",
@@ -61,7 +61,7 @@ impl LakeFsSettings {
 /// When some are missing (blank counts as missing), a placeholder was left in place, or `PERAGO_LAKEFS_PRESIGN` is
 /// neither `on` nor `off`.
 pub fn parse(environment: &Environment) -> Result<Option<LakeFsSettings>, SettingsError> {
-    let presign = lakefs_presign(environment)?;
+    let presign = on_or_off("PERAGO_LAKEFS_PRESIGN", environment)?;
     let values = NAMES.map(|name| environment.filled(name));
     if let [Some(endpoint_url), Some(access_key_id), Some(secret_access_key)] = values {
         for (name, value) in NAMES.iter().zip([endpoint_url, access_key_id, secret_access_key]) {

@@ -21,6 +21,7 @@ mod overrides;
 pub mod quantities;
 pub mod roots;
 pub mod table;
+mod workspace_cache;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use lakefs::LakeFsSettings;
 pub use metrics::{Compression, DEFAULT_METRIC_LABEL_SETS, HistogramAggregation, MetricsSettings};
 pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
 pub use overrides::{WorkerOverride, WorkerOverrides};
+pub use workspace_cache::{DEFAULT_WORKSPACE_CACHE_MAX_SIZE, WorkspaceCacheSettings};
 
 use error::Errors;
 
@@ -86,6 +88,8 @@ pub struct Settings {
     pub executor_ready_timeout: Duration,
     /// Longest wait before a dead executor is replaced.
     pub restart_max_delay: Duration,
+    /// The cache of workspace contents; `None` when it is off.
+    pub workspace_cache: Option<WorkspaceCacheSettings>,
     /// Age at which abandoned workspaces are removed.
     pub workspace_gc_ttl: Duration,
     /// Time between two searches for abandoned workspaces.
@@ -179,6 +183,7 @@ impl Settings {
                 &mut errors,
             ),
             restart_max_delay: reader.restart_max_delay(&mut errors),
+            workspace_cache: errors.keep(workspace_cache::parse(environment, &workspace_root), None),
             workspace_gc_ttl: reader.duration(
                 "PERAGO_WORKSPACE_GC_TTL",
                 DEFAULT_WORKSPACE_GC_TTL,

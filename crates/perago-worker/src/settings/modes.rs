@@ -66,10 +66,10 @@ pub(crate) fn log_target(environment: &Environment) -> Result<LogTarget, Setting
     word(NAME, environment.get(NAME), [("file", LogTarget::File), ("stdout", LogTarget::Stdout)])
 }
 
-pub(crate) fn lakefs_presign(environment: &Environment) -> Result<bool, SettingsError> {
-    const NAME: &str = "PERAGO_LAKEFS_PRESIGN";
+/// Reads a switch that is on unless it says `off`.
+pub(crate) fn on_or_off(name: &str, environment: &Environment) -> Result<bool, SettingsError> {
     let words = [("on", true), ("off", false)];
-    environment.get(NAME).map_or(Ok(true), |text| word(NAME, Some(text), words))
+    environment.get(name).map_or(Ok(true), |text| word(name, Some(text), words))
 }
 
 fn word<T: Copy + Default>(

@@ -2,6 +2,7 @@
 //!
 //! Every step says how long it took and what it carried, also when it failed; whoever drives the attempt records that.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,14 +12,18 @@ use perago_contract::{FailureCode, WorkspaceSpec};
 use perago_lakefs::Client;
 use perago_workspace::{
     AttemptControl, AttemptDirectory, AttemptMarker, Cache, Directory, GlobDialect, GuardPhase, Manifest,
-    MaterialiseRequest, Materialised, Prefix, Progress, PublishReport, PublishRequest, Stamp,
-    TransferOptions, WorkspaceError, check_guardrails, materialise, publish,
+    MaterialiseRequest, Materialised, Prefix, Progress, PublishReport, PublishRequest, Repository, Stamp,
+    StoreErrorKind, TransferOptions, WorkspaceError, check_guardrails, materialise, publish,
 };
 
 use super::LakeFsRepository;
+use super::keeper::told_to_stop;
 
 /// Files that are uploaded at once: each holds up to two blocks of 256 KiB.
 const UPLOADS_AT_ONCE: usize = 16;
+
+/// After a failed removal that came after a pause of this length, a directory is left.
+const LONGEST_REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A transfer that was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,11 @@ impl Workspace {
         self.attempt.files()
     }
 
+    /// The branch that its publication stages on.
+    pub fn staging_branch(&self) -> String {
+        self.stamp.staging_branch()
+    }
+
     /// Removes the directory.
     ///
     /// # Errors
@@ -111,7 +121,8 @@ pub struct Published {
 }
 
 impl WorkspaceService {
-    /// Makes the directory of an attempt, fills it and checks the guardrails before the body.
+    /// Makes the directory of an attempt, fills it and checks the guardrails before the body, unless `stopped` comes
+    /// to its end before that is done.
     ///
     /// # Errors
     /// A failure of the attempt; no directory is left then.
@@ -121,6 +132,7 @@ impl WorkspaceService {
         stamp: Stamp,
         progress: &Arc<Progress>,
         record: &(dyn Fn(Transfer) + Sync),
+        stopped: impl Future<Output = ()> + Send,
     ) -> Result<Workspace, WorkspaceError> {
         let prefix = Prefix::new(&self.spec.prefix)
             .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
@@ -135,7 +147,10 @@ impl WorkspaceService {
         })
         .await?;
         let repository = Arc::new(LakeFsRepository::new(self.client.clone(), &input.repository));
-        let filled = self.fill(&repository, &input, &prefix, &directory, progress, record).await;
+        let filled = tokio::select! {
+            filled = self.fill(&repository, &input, &prefix, &directory, progress, record) => filled,
+            () = stopped => Err(told_to_stop()),
+        };
         match filled {
             Ok(filled) => Ok(Workspace {
                 attempt,
@@ -179,6 +194,20 @@ impl WorkspaceService {
         let filled = filled?;
         self.check(directory, GuardPhase::Pre).await?;
         Ok(filled)
+    }
+
+    /// Deletes the staging branch of a publication that was stopped, if there is one.
+    ///
+    /// # Errors
+    /// The store does not delete it; it is found later by its name.
+    pub async fn withdraw(&self, workspace: &Workspace) -> Result<(), WorkspaceError> {
+        let branch = workspace.staging_branch();
+        match workspace.repository.delete_branch(&branch).await {
+            Err(error) if error.kind() != StoreErrorKind::NotFound => {
+                Err(WorkspaceError::store(&format!("delete the branch {branch}"), error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the guardrails after the body and publishes what it has changed.
@@ -263,8 +292,18 @@ impl<C: AttemptControl> AttemptControl for Timed<'_, C> {
     }
 }
 
+/// Tries again for a short while: file work that was stopped may still be at its last file.
 async fn remove(attempt: AttemptDirectory) -> Result<(), WorkspaceError> {
-    blocking(move || attempt.remove()).await
+    let mut pause = Duration::from_millis(10);
+    let attempt = Arc::new(attempt);
+    loop {
+        let attempt = Arc::clone(&attempt);
+        match blocking(move || attempt.remove()).await {
+            Err(_) if pause < LONGEST_REMOVAL_PAUSE => tokio::time::sleep(pause).await,
+            result => return result,
+        }
+        pause *= 2;
+    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -42,6 +42,7 @@ pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Res
         program: host.executor.clone(),
         settings,
         state_directory: state.path().to_owned(),
+        glob_dialect: host.glob_dialect,
         on_ready: announce,
     };
     match worker::run(options, forked) {

@@ -1,0 +1,210 @@
+//! What an attempt does beside its lease: the workspace, the body, the publication.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use perago_conductor::Task;
+use perago_contract::envelope::{TaskInput, WorkspaceRef};
+use perago_contract::failure::FailureCode;
+use perago_workspace::{Epoch, Stamp, Work, WorkspaceError};
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
+
+use super::busy_slot::BusySlot;
+use super::drive::Context;
+use super::outcome::MAX_OUTPUT_BYTES;
+use crate::executor::message::{Assignment, Ended, Failure, Outcome};
+use crate::executor::pool::BodyEnd;
+use crate::logs::{Level, Record};
+use crate::workspace::{Keeping, Kept, Published, WorkspaceMail, Workspaces};
+
+/// How the attempt's body came to an end, or did not begin.
+pub(super) enum Body {
+    /// It ended, or could not be started for a reason that Conductor is told.
+    Ended {
+        /// How.
+        end: BodyEnd,
+        /// The workspace as it was published, of a workspace task that completed.
+        workspace: Option<WorkspaceRef>,
+    },
+    /// It has not begun and will not: the task can be given back.
+    NotStarted,
+}
+
+/// One body from its input to its published workspace.
+pub(super) struct BodyRun {
+    /// What the worker's attempts share.
+    pub(super) context: Rc<Context>,
+    /// The task.
+    pub(super) task: Rc<Task>,
+    /// The supervisor's number of the attempt.
+    pub(super) number: u64,
+    /// The slot that it holds.
+    pub(super) slot: Rc<BusySlot>,
+    /// Turns true when the body must not go on.
+    pub(super) stop: watch::Sender<bool>,
+    /// Where the keeper of the workspace writes to.
+    pub(super) mail: mpsc::UnboundedSender<WorkspaceMail>,
+    /// Held by the keeper as long as it has something to remove.
+    pub(super) alive: mpsc::Sender<()>,
+}
+
+impl BodyRun {
+    pub(super) async fn run(self) -> Body {
+        let context = Rc::clone(&self.context);
+        let input = match input_of(&self.task, context.workspaces.is_some()) {
+            Ok(input) => input,
+            Err(failure) => return refused(failure),
+        };
+        match (&context.workspaces, input.workspace) {
+            (Some(workspaces), Some(reference)) => {
+                self.in_workspace(workspaces, reference, input.params).await
+            }
+            _ => self.assign(input.params, None).await,
+        }
+    }
+
+    /// Hands the body to an executor and waits for its end.
+    async fn assign(&self, params: Box<RawValue>, workspace: Option<&Path>) -> Body {
+        let context = &self.context;
+        let assignment = Assignment {
+            attempt: self.number,
+            slot: self.slot.lease().slot(),
+            workflow_id: self.task.workflow_instance_id.clone(),
+            task_id: self.task.task_id.clone(),
+            reference_name: self.task.reference_task_name.clone(),
+            retry_count: u32::try_from(self.task.retry_count).unwrap_or(0),
+            params,
+            workspace: workspace.map(Path::to_owned),
+        };
+        loop {
+            let Ok(ended) = self.slot.lease().assign(assignment.clone()).await else {
+                return Body::NotStarted;
+            };
+            let started = Record::new(Level::Info, "task_started", "task handed to an executor");
+            context.logger.write(context.open.label(self.number, started));
+            match ended.await {
+                // Nothing has happened yet: its replacement gets it.
+                Ok(BodyEnd::NotRead) if !*self.stop.borrow() => {}
+                Ok(end) => return Body::Ended { end, workspace: None },
+                Err(_) => return Body::NotStarted,
+            }
+        }
+    }
+
+    async fn in_workspace(
+        &self,
+        workspaces: &Workspaces,
+        input: WorkspaceRef,
+        params: Box<RawValue>,
+    ) -> Body {
+        let stamp = self.stamp(&input);
+        let Kept { ready, publish, published } = workspaces.keep(Keeping {
+            input,
+            stamp,
+            mail: self.mail.clone(),
+            stop: self.stop.subscribe(),
+            alive: self.alive.clone(),
+            logger: self.context.logger.clone(),
+        });
+        let filled = tokio::select! {
+            filled = ready => filled,
+            // A worker that ends has no executor for it any more: another one gets the task.
+            () = self.slot.lease().pool_stops() => {
+                self.stop.send_replace(true);
+                return Body::NotStarted;
+            }
+        };
+        let files = match filled {
+            Ok(Ok(files)) => files,
+            Ok(Err(error)) => return refused(failure_of(&error)),
+            Err(_) => return refused(interrupted()),
+        };
+        let ended = match self.assign(params, Some(&files)).await {
+            Body::Ended { end: BodyEnd::Ended(ended), .. } if is_publishable(&ended) => ended,
+            // The keeper sees that nothing is to be published, and removes the directory.
+            body => return body,
+        };
+        if *self.stop.borrow() || publish.send(()).is_err() {
+            return Body::Ended { end: BodyEnd::NotRead, workspace: None };
+        }
+        match published.await {
+            Ok(Ok(published)) => {
+                self.log_published(&published);
+                Body::Ended { end: BodyEnd::Ended(ended), workspace: Some(published.output) }
+            }
+            Ok(Err(error)) => refused(failure_of(&error)),
+            Err(_) => Body::Ended { end: BodyEnd::NotRead, workspace: None },
+        }
+    }
+
+    fn stamp(&self, input: &WorkspaceRef) -> Stamp {
+        let (task, context) = (&self.task, &self.context);
+        let conductor = context.client.server();
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        Stamp {
+            link: format!("{conductor}/workflow/{}", task.workflow_instance_id),
+            work: Work {
+                conductor,
+                workflow_instance_id: task.workflow_instance_id.clone(),
+                reference_task_name: task.reference_task_name.clone(),
+                iteration: number(task.iteration),
+            },
+            epoch: Epoch { retry_count: number(task.retry_count), poll_count: number(task.poll_count) },
+            task_id: task.task_id.clone(),
+            task_name: task.task_type.clone(),
+            seq: number(task.seq),
+            execution: format!("{:032x}", fastrand::u128(..)),
+            worker_id: context.worker_id.clone(),
+            input_ref: input.reference.clone(),
+        }
+    }
+
+    fn log_published(&self, published: &Published) {
+        let context = &self.context;
+        let Some(report) = &published.report else { return };
+        let message = if report.is_new { "workspace published" } else { "workspace unchanged" };
+        let record = Record::new(Level::Info, "workspace_published", message)
+            .with("commit", report.commit.as_str())
+            .with("is_new", report.is_new)
+            .with("uploaded_files", report.uploaded_files)
+            .with("uploaded_bytes", report.uploaded_bytes)
+            .with("deleted_files", report.deleted_files);
+        context.logger.write(context.open.label(self.number, record));
+        if let Some(error) = &report.left_staging {
+            let message = "a staging branch could not be deleted; it is found later by its name";
+            let record = Record::new(Level::Warning, "staging_left", message).with("error", error.as_str());
+            context.logger.write(context.open.label(self.number, record));
+        }
+    }
+}
+
+/// Only what can be reported is published.
+fn is_publishable(ended: &Ended) -> bool {
+    matches!(&ended.outcome, Outcome::Completed(result) if result.get().len() <= MAX_OUTPUT_BYTES)
+}
+
+/// The workspace and the parameters in the task's input.
+fn input_of(task: &Task, has_workspace: bool) -> Result<TaskInput, Failure> {
+    let refuse = |code: FailureCode, reason: String| Failure { code: code.code().to_owned(), reason };
+    if let Some(path) = task.external_input_payload_storage_path.as_deref() {
+        let reason =
+            format!("Conductor moved the input to external storage ({path}), which a worker cannot read");
+        return Err(refuse(FailureCode::ExternalPayload, reason));
+    }
+    TaskInput::parse(task.input_data.get(), has_workspace)
+        .map_err(|error| refuse(FailureCode::InputInvalid, error.to_string()))
+}
+
+fn refused(failure: Failure) -> Body {
+    Body::Ended { end: BodyEnd::Refused(failure), workspace: None }
+}
+
+fn failure_of(error: &WorkspaceError) -> Failure {
+    Failure { code: error.code().code().to_owned(), reason: format!("{error}; {}", error.hint()) }
+}
+
+fn interrupted() -> Failure {
+    let reason = "the keeper of the workspace was interrupted".to_owned();
+    Failure { code: FailureCode::Internal.code().to_owned(), reason }
+}
