@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use perago_contract::FailureCode;
 use perago_workspace::{
-    Cache, CacheOptions, Content, Directory, MaterialiseRequest, Materialised, Prefix, Progress, StoreErrorKind,
-    TransferOptions, WorkspaceError, materialise,
+    Cache, CacheOptions, Content, Directory, MaterialiseRequest, Materialised, Prefix, Progress,
+    StoreErrorKind, TransferOptions, WorkspaceError, materialise,
 };
 
 use support::memory::{Fault, MemoryRepository, ReadPlan, Tree};

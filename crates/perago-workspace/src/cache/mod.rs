@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use perago_contract::FailureCode;
 use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
@@ -30,6 +31,8 @@ const KEPT_PERCENT: u64 = 90;
 /// Space that is left free beside what attempts need.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
+/// Uses of one content within this time count as one.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
 /// The index is written when so many contents, or so many bytes, are new: what a crash forgets is bounded.
 const UNWRITTEN_RECORDS: usize = 512;
 const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
@@ -114,17 +117,14 @@ impl Cache {
     pub fn fetch(&self, object: &ObjectKey, destination: &File) -> io::Result<Option<blake3::Hash>> {
         let Some((blob, state)) = self.known(object) else { return Ok(None) };
         let Some(source) = self.trusted(object, &blob, state) else { return Ok(None) };
-        self.copier.copy(&source, destination)?;
+        self.copier.copy(&source, state.size, destination)?;
         if destination.metadata()?.len() != state.size {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "a cached file changed while it was copied",
             ));
         }
-        // The time of the last use orders evictions; that of the last change proves the content.
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let same = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let _ = rustix::fs::futimens(&source, &Timestamps { last_access: now, last_modification: same });
+        note_use(&source);
         Ok(Some(blake3::Hash::from_bytes(blob)))
     }
 
@@ -226,7 +226,7 @@ impl Cache {
             // Read-only for whoever opens it next.
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
             match source {
-                Content::File(source) => self.copier.copy(source, &file)?,
+                Content::File(source) => self.copier.copy(source, source.metadata()?.len(), &file)?,
                 Content::Bytes(bytes) => file.write_all(bytes)?,
             }
             let state = self.state_of(&file)?;
@@ -343,6 +343,17 @@ impl Drop for Cache {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+// The time of the last use orders evictions; that of the last change proves the content.
+fn note_use(blob: &File) {
+    let is_recent = |used: SystemTime| used.elapsed().is_ok_and(|since| since < USE_RESOLUTION);
+    if blob.metadata().and_then(|found| found.accessed()).is_ok_and(is_recent) {
+        return;
+    }
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let same = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    let _ = rustix::fs::futimens(blob, &Timestamps { last_access: now, last_modification: same });
 }
 
 struct Blob {

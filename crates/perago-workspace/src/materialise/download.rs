@@ -1,7 +1,6 @@
-//! Downloads: small files in one piece, large ones in parallel ranges that are hashed in order behind them.
+//! Large files: read in parallel ranges that are hashed in order behind them.
 
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use super::fetch::Sink;
 use super::verify::{Hashes, differ, equal_twice};
-use super::{Finished, Job, PERMIT_BYTES, Transfers, finished, permits};
+use super::{Finished, Job, Transfers, count_file, finished, permits};
 use crate::blocking;
 use crate::cache::Content;
 use crate::directory::{FileCreator, FileState};
@@ -29,45 +28,6 @@ const WRITE_BYTES: usize = 256 * 1024;
 const PART_MEMORY_BYTES: u64 = 1024 * 1024;
 
 impl<R: Repository> Transfers<R> {
-    /// Downloads a file that fits into memory.
-    pub(super) async fn download_small(&self, job: Job) -> Result<Finished, WorkspaceError> {
-        let memory = permits(job.object.size.max(PERMIT_BYTES)).min(permits(self.options.memory_bytes));
-        let _permit = self.memory.acquire_many(memory as u32).await.expect("the semaphore is never closed");
-        let first = match self.write_small(&job, None).await? {
-            Small::Written(file) => return Ok(file),
-            Small::Differs(hash) => hash,
-        };
-        match self.write_small(&job, Some(first)).await? {
-            Small::Written(file) => Ok(file),
-            Small::Differs(_) => Err(differ(&job.object)),
-        }
-    }
-
-    async fn write_small(&self, job: &Job, first: Option<blake3::Hash>) -> Result<Small, WorkspaceError> {
-        let mut sink = Gathered(Vec::with_capacity(job.object.size as usize));
-        if job.object.size > 0 {
-            self.read_range(&job.object, 0..job.object.size, &mut sink).await?;
-        }
-        let (directory, keep, job) = (Arc::clone(&self.directory), self.keep(), job.clone());
-        blocking(move || {
-            let mut hashes = Hashes::of(&job.object);
-            hashes.update(&sink.0);
-            let (hash, agrees) = hashes.finish(&job.object);
-            let warning = match first {
-                _ if agrees => None,
-                Some(first) if first == hash => Some(equal_twice(&job.object)),
-                _ => return Ok(Small::Differs(hash)),
-            };
-            let failed = |error| WorkspaceError::local("write", &job.path, error);
-            let mut file = FileCreator::new(&directory).create(&job.path).map_err(failed)?;
-            file.write_all(&sink.0).map_err(failed)?;
-            let state = FileState::of(&file).map_err(failed)?;
-            keep.keep(&job.object, hash, Content::Bytes(&sink.0));
-            Ok(Small::Written(finished(&job, state, hash, warning)))
-        })
-        .await
-    }
-
     /// Downloads a file in ranges.
     pub(super) async fn download_large(&self, job: Job) -> Result<Finished, WorkspaceError> {
         let (mut file, mut hash, mut agrees) = self.read_large(&job).await?;
@@ -81,11 +41,13 @@ impl<R: Repository> Transfers<R> {
             }
             warning = (!agrees).then(|| equal_twice(&job.object));
         }
-        let keep = self.keep();
+        let keep = self.keep.clone();
+        let (progress, outstanding) = (Arc::clone(&self.progress), Arc::clone(&self.outstanding));
         blocking(move || {
             let failed = |error| WorkspaceError::local("write", &job.path, error);
             let state = FileState::of(&*file).map_err(failed)?;
             keep.keep(&job.object, hash, Content::File(&file));
+            count_file(&progress, &outstanding, job.object.size);
             Ok(finished(&job, state, hash, warning))
         })
         .await
@@ -165,22 +127,6 @@ async fn hash_behind(
         .await?;
     }
     Ok(hashes.finish(&job.object))
-}
-
-/// What came of one download of a small file.
-enum Small {
-    Written(Finished),
-    // It does not match its checksum.
-    Differs(blake3::Hash),
-}
-
-struct Gathered(Vec<u8>);
-
-impl Sink for Gathered {
-    async fn take(&mut self, _position: u64, bytes: Bytes) -> Result<(), WorkspaceError> {
-        self.0.extend_from_slice(&bytes);
-        Ok(())
-    }
 }
 
 struct Written<'a> {

@@ -65,7 +65,7 @@ pub(super) fn differ(object: &ObjectEntry) -> WorkspaceError {
 #[derive(Clone)]
 pub(super) struct Keep {
     pub(super) cache: Option<Arc<Cache>>,
-    pub(super) repository: String,
+    pub(super) repository: Arc<str>,
     pub(super) outstanding: Arc<AtomicU64>,
 }
 
