@@ -23,8 +23,8 @@ impl Copier {
         Self { ability: AtomicU8::new(UNKNOWN) }
     }
 
-    /// Copies all of `source`, which has `length` bytes, into the empty file `destination`. Both keep their own content from
-    /// then on.
+    /// Copies all of `source`, which has `length` bytes, into the empty file `destination`. Both keep their own content
+    /// from then on.
     ///
     /// # Errors
     /// What the system says.

@@ -220,7 +220,8 @@ impl Cache {
     }
 
     fn store(&self, path: &Path, source: Content<'_>) -> io::Result<BlobState> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
+        // No secret: what is there already is never written to.
+        let name = format!("{:032x}", fastrand::u128(..));
         let temporary = self.options.place.join("new").join(name);
         let written = (|| {
             // Read-only for whoever opens it next.
