@@ -246,6 +246,21 @@ CAPACITY = [
 WORKSPACES = [
     Panel(
         "timeseries",
+        ("Operations per second", "每秒操作数"),
+        (
+            "Downloads, uploads and publications of workspaces, failed ones too (switch workspace_io).",
+            "workspace 的下载、上传与发布次数，失败的也算（开关 workspace_io）。",
+        ),
+        [
+            (
+                f"sum by (task_name, operation) ({rate(f'{IO_SECONDS}_count')})",
+                same("{{task_name}} {{operation}}"),
+            )
+        ],
+        "ops",
+    ),
+    Panel(
+        "timeseries",
         ("Average duration by operation", "各操作的平均时长"),
         (
             "Download, upload and publish of workspaces (switch workspace_io).",
@@ -265,6 +280,21 @@ WORKSPACES = [
             (
                 f"sum by (task_name, operation) ({rate(f'{IO_BYTES}_sum')})",
                 same("{{task_name}} {{operation}}"),
+            )
+        ],
+        "Bps",
+    ),
+    Panel(
+        "timeseries",
+        ("Where downloads came from", "下载的来源"),
+        (
+            "Bytes per second from the host's cache and over the network. Needs PERAGO_WORKER_METRICS=1.",
+            "每秒从本机缓存和从网络取得的字节。需要 PERAGO_WORKER_METRICS=1。",
+        ),
+        [
+            (
+                f"sum by (task_name, source) ({rate('perago.workspace_bytes_total')})",
+                same("{{task_name}} {{source}}"),
             )
         ],
         "Bps",

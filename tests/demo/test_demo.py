@@ -12,17 +12,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from perago.demo.songs import song
+from perago.demo._recording import RECORDING
+from perago.demo.features_build import FEATURES, Features
+from perago.demo.songs import song, write_wav
+from support.lake import KEY, Lake
 
 COMMAND = [sys.executable, "-m", "perago", "demo"]
 READY = "workers ready"
 GONE_SECONDS = 5.0
 # A worker without its demo tries its last push of metrics for two seconds.
 WORKERS_GONE_SECONDS = 10.0
+SIGNS = {"added": "+", "changed": "~", "removed": "-"}
+DOWNLOADS = {
+    'runtime.workspace_io_bytes{operation="download"}': 3,
+    'runtime.workspace_io_duration_seconds{operation="download"}': 3,
+}
 # More than can be done before a test reacts to READY.
 MANY_SONGS = 20
 
@@ -94,6 +103,34 @@ class Demo:
         assert self.processes() == {}
 
 
+@dataclass
+class Commit:
+    """A commit as the demo prints it: short id, author, message, and sign, path and size of each change."""
+
+    id: str
+    author: str
+    message: str
+    changes: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+def commits(lines: list[str]) -> list[Commit]:
+    """The commits below a song's tasks."""
+    found: list[Commit] = []
+    for line in lines:
+        if commit := re.fullmatch(r"  commit ([0-9a-f]{12})  (\S+) +(\S.*)", line):
+            found.append(Commit(*commit.groups()))
+        else:
+            change = re.fullmatch(r"    ([+~-]) (\S+) +(\S+ (?:B|KiB))", line)
+            assert change, line
+            found[-1].changes.append(change.groups())  # type: ignore[arg-type]
+    return found
+
+
+def shown_size(count: int) -> str:
+    """Bytes as the demo prints them."""
+    return f"{count} B" if count < 1024 else f"{count / 1024:.2f} KiB"
+
+
 def wait_until_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
@@ -113,8 +150,9 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
     blocks = re.split(r"\n\n", done.stdout)
     songs = [song(number) for number in range(3)]
     for block, played in zip(blocks[1:4], songs, strict=True):
-        title, *tasks = block.splitlines()
-        assert title == f"♪ {played.title}"
+        title, *lines = block.splitlines()
+        assert title == f"♪ {played.title}  lakefs://songs/{played.song_id}"
+        tasks = lines[:3]
         names = [line.split()[0] for line in tasks]
         assert names == ["metadata.validate", "features.build", "audio.transcribe"]
         for line in tasks:
@@ -122,6 +160,13 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
         assert f"duration_seconds {played.seconds:.2f}".rstrip("0") in tasks[0]
         melody = " ".join(note.name for note in played.notes)
         assert f"melody {melody}  notes ×{len(played.notes)}" in tasks[2]
+        recorded, published = commits(lines[3:])
+        write_wav(played, tmp_path / RECORDING)
+        size = (tmp_path / RECORDING).stat().st_size
+        assert (recorded.author, recorded.message) == ("admin", f"record {played.title}")
+        assert recorded.changes == [("+", RECORDING, shown_size(size))]
+        assert published.author == "features.build"
+        assert [change[:2] for change in published.changes] == [("+", FEATURES)]
 
     notes = sum(len(played.notes) for played in songs)
     frames = sum(round(100 * played.seconds) for played in songs)
@@ -130,6 +175,7 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
             "app.checked_items": 3,
             'app.metadata_lookup{source="wav_header"}': 3,
             "runtime.task_attempt_duration_seconds": 3,
+            **DOWNLOADS,
         },
         "features.build": {
             'app.feature_pass{feature="level"}': 3,
@@ -138,11 +184,16 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
             "app.frame_level": frames,
             "app.input_files": 3,
             "runtime.task_attempt_duration_seconds": 3,
+            **DOWNLOADS,
+            'runtime.workspace_io_bytes{operation="upload"}': 3,
+            'runtime.workspace_io_duration_seconds{operation="upload"}': 3,
+            'runtime.workspace_io_duration_seconds{operation="publish"}': 3,
         },
         "audio.transcribe": {
             'app.audio_chunks{format="wav",stage="decode"}': 3,
             'app.model_call{provider="goertzel"}': notes,
             "runtime.task_attempt_duration_seconds": 3,
+            **DOWNLOADS,
         },
     }
     gauges = {"audio.transcribe": {"app.notes_per_second": None}}
@@ -158,7 +209,9 @@ def test_every_song_task_and_metric_is_shown(tmp_path: Path) -> None:
     assert checked.split()[:7] == ["app.checked_items", "count", "3", "mean", "4", "sum", "12"]
     chunks = next(line for line in blocks[6].splitlines() if "app.audio_chunks" in line)
     assert chunks.split()[6] == str(notes)
-    assert re.match(r"done in \d+\.\d s: 3 workflows, 9 tasks, 16 metrics in \d+ series; ", blocks[7])
+    assert re.match(
+        r"done in \d+\.\d s: 3 workflows, 9 tasks, 6 commits, 25 metrics in \d+ series; ", blocks[7]
+    )
 
 
 def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
@@ -172,13 +225,59 @@ def test_settings_of_the_user_change_nothing(tmp_path: Path) -> None:
         HTTP_PROXY="http://127.0.0.1:1",
         OTEL_EXPORTER_OTLP_METRICS_TIMEOUT="10s",
         PERAGO_LOG="stdout",
+        LAKECTL_SERVER_ENDPOINT_URL="http://127.0.0.1:1",
+        PERAGO_WORKSPACE_CACHE="nonsense",
     )
     (demo.elsewhere / ".env").write_text("PERAGO_EXECUTION_MODE=nonsense\n")
     done = demo.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "♪ Ode to Joy" in done.stdout
-    assert "1 workflow, 3 tasks, 16 metrics" in done.stdout
+    assert "1 workflow, 3 tasks, 2 commits, 25 metrics" in done.stdout
     assert [path.name for path in demo.elsewhere.iterdir()] == [".env"]
+
+
+def test_what_is_shown_is_what_the_store_holds(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        assert process.stdout is not None
+        address = ""
+        for line in process.stdout:
+            if found := re.search(r"http://\S+", line):
+                address = found[0]
+            if line.startswith("♪"):
+                break
+        lines = []
+        while line := process.stdout.readline().rstrip("\n"):
+            lines.append(line)
+        # Most of the songs are still to come, so the store is still there.
+        lake = Lake("embedded", address, KEY, KEY, existing="songs")
+        history = lake.here("GET", "/refs/song-1/commits", first_parent="true").json["results"]
+        first, *stored = reversed(history)
+        assert first["message"] == "Repository created"
+        before = first["id"]
+        expected = []
+        for commit in stored:
+            rows = lake.here("GET", f"/refs/{before}/diff/{commit['id']}", type="two_dot").json["results"]
+            changes = [(SIGNS[row["type"]], row["path"], shown_size(row["size_bytes"])) for row in rows]
+            author = commit["metadata"].get("perago.task_name", commit["committer"])
+            expected.append(Commit(commit["id"][:12], author, commit["message"], changes))
+            before = commit["id"]
+        assert commits(lines[3:]) == expected
+        features = Features.model_validate_json(lake.get("song-1", FEATURES).body)
+        assert f"frames {features.frames}  " in lines[1]
+        assert len(features.levels) == features.frames
+        metadata = stored[-1]["metadata"]
+        assert metadata["perago.reference_task_name"] == "features"
+        assert metadata["perago.input_ref"] == stored[0]["id"]
+        assert metadata["perago.workflow_instance_id"] in stored[-1]["message"]
+        # Nothing is left of staging where a task has ended.
+        branches = lake.here("GET", "/branches", prefix="perago-staging").json["results"]
+        ended = stored[-1]["metadata"]["perago.workflow_instance_id"]
+        assert not [branch["id"] for branch in branches if ended in branch["id"]]
+        # `communicate` would miss what the stream has read ahead.
+        output = process.stdout.read()
+        assert process.wait(60) == 0
+    assert f"{MANY_SONGS} workflows, {3 * MANY_SONGS} tasks, {2 * MANY_SONGS} commits, " in output
 
 
 def test_a_song_that_disappears_fails_the_demo(tmp_path: Path) -> None:
@@ -186,16 +285,32 @@ def test_a_song_that_disappears_fails_the_demo(tmp_path: Path) -> None:
     with demo.started() as process:
         wait_until_ready(process)
         (kept,) = demo.temporary.iterdir()
-        (kept / "songs" / f"song-{MANY_SONGS}.wav").unlink()
+        path = kept / "songs" / f"song-{MANY_SONGS}.wav"
+        path.unlink()
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    title = song(MANY_SONGS - 1).title
+    reason, kept_hint = errors.splitlines()
+    assert reason == f"error: {title}: {path} cannot be read: No such file or directory (os error 2)"
+    assert kept_hint == f"  hint: files and logs are kept in {kept}"
+    assert title not in output
+    demo.assert_gone()
+
+
+def test_a_broken_song_fails_the_demo(tmp_path: Path) -> None:
+    demo = Demo(tmp_path, "--songs", str(MANY_SONGS))
+    with demo.started() as process:
+        wait_until_ready(process)
+        (kept,) = demo.temporary.iterdir()
+        (kept / "songs" / f"song-{MANY_SONGS}.wav").write_bytes(b"not a recording at all")
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     reason, hint, kept_hint = errors.splitlines()
     title = song(MANY_SONGS - 1).title
-    assert reason == (
-        f"error: {title}: metadata.validate failed: song-{MANY_SONGS}.wav: No such file or directory"
-    )
+    said = "recording.wav is not a WAV file: file does not start with RIFF id"
+    assert reason == f"error: {title}: metadata.validate failed: {said}"
     log = Path(hint.removeprefix("  hint: read "))
-    assert "No such file or directory" in log.read_text(encoding="utf-8")
+    assert said in log.read_text(encoding="utf-8")
     assert kept_hint == f"  hint: files and logs are kept in {kept}"
     assert title not in output
     assert kept.is_dir()
@@ -270,4 +385,5 @@ def test_on_a_terminal(tmp_path: Path, no_color: str) -> None:
     colours = re.findall(r"\x1b\[[0-9;]*m", text)
     assert bool(colours) == (no_color == ""), colours
     assert "/3 tasks" in text
+    assert re.search(r"↓ \d\S* [KM]?i?B  ↑ \d\S* [KM]?i?B", text), "what the workspaces have moved"
     assert "done in" in text

@@ -12,10 +12,11 @@ from types import ModuleType
 
 import pytest
 
-from perago import TaskFailed, TaskTerminalError, load_module_task, run_workspace_free_task_attempt
+from perago import TaskTerminalError, check_guardrails, invoke_workspace_task_body, load_module_task
 from perago.demo import audio_transcribe, features_build, metadata_validate
-from perago.demo._recording import FULL_SCALE, frequency_of, key_of, level, note_name
+from perago.demo._recording import FULL_SCALE, RECORDING, frequency_of, key_of, level, note_name
 from perago.demo.songs import SAMPLE_RATE, song, write_wav
+from perago.errors import PreGuardrailViolation
 from perago.metrics import InMemoryMetricRecorder
 
 EVERY_SONG_KEY_AND_SOME = [*range(6), 7, 15, 22, 29, 36, 43, 50, 59]
@@ -29,42 +30,43 @@ def sine(frequency: float, seconds: float, loudness: float = 0.5) -> list[int]:
 
 
 def wav(
-    path: Path, samples: Sequence[int], channels: int = 1, width: int = 2, rate: int = SAMPLE_RATE
+    folder: Path, samples: Sequence[int], channels: int = 1, width: int = 2, rate: int = SAMPLE_RATE
 ) -> Path:
-    with wave.open(str(path), "wb") as file:
+    """A workspace with a recording."""
+    with wave.open(str(folder / RECORDING), "wb") as file:
         file.setnchannels(channels)
         file.setsampwidth(width)
         file.setframerate(rate)
         file.writeframes(array("h", samples).tobytes())
-    return path
+    return folder
 
 
 def validate(
-    path: Path, metrics: InMemoryMetricRecorder | None = None
+    workspace: Path, metrics: InMemoryMetricRecorder | None = None
 ) -> metadata_validate.ValidateMetadataResult:
-    params = metadata_validate.ValidateMetadataParams(song_id="song-1", path=path)
-    return metadata_validate.validate_metadata(params, metrics or InMemoryMetricRecorder())
+    params = metadata_validate.ValidateMetadataParams()
+    return metadata_validate.validate_metadata(workspace, params, metrics or InMemoryMetricRecorder())
 
 
-def build(
-    path: Path, sample_count: int, metrics: InMemoryMetricRecorder
-) -> features_build.BuildFeaturesResult:
-    params = features_build.BuildFeaturesParams(path=path, sample_count=sample_count)
-    return features_build.build_features(params, metrics)
+def build(workspace: Path, metrics: InMemoryMetricRecorder) -> features_build.BuildFeaturesResult:
+    return features_build.build_features(workspace, features_build.BuildFeaturesParams(), metrics)
+
+
+def transcribe(workspace: Path, metrics: InMemoryMetricRecorder) -> audio_transcribe.Transcript:
+    return audio_transcribe.transcribe(workspace, audio_transcribe.TranscribeParams(), metrics)
 
 
 @pytest.mark.parametrize("number", EVERY_SONG_KEY_AND_SOME)
 def test_the_melody_comes_back(tmp_path: Path, number: int) -> None:
     played = song(number)
-    path = tmp_path / "song.wav"
-    write_wav(played, path)
+    write_wav(played, tmp_path / RECORDING)
     metrics = InMemoryMetricRecorder()
     began = time.process_time()
-    facts = validate(path)
-    features = build(path, facts.sample_count, metrics)
-    params = audio_transcribe.TranscribeParams(path=path, loudest_level=features.loudest_level)
-    transcript = audio_transcribe.transcribe(params, metrics)
+    facts = validate(tmp_path)
+    build(tmp_path, metrics)
+    transcript = transcribe(tmp_path, metrics)
     assert time.process_time() - began < 1.0
+    assert facts.duration_seconds == pytest.approx(played.seconds, abs=0.01)
     assert transcript.melody == " ".join(note.name for note in played.notes)
     for heard, note in zip(transcript.notes, played.notes, strict=True):
         assert heard.start_seconds == pytest.approx(note.start_seconds, abs=0.01)
@@ -97,7 +99,7 @@ def test_notes_are_stretches_between_silences() -> None:
 def test_features_of_a_sine(tmp_path: Path) -> None:
     samples = sine(445.0, 1.0)
     metrics = InMemoryMetricRecorder()
-    features = build(wav(tmp_path / "sine.wav", samples), len(samples), metrics)
+    features = build(wav(tmp_path, samples), metrics)
     assert features.frames == 100
     assert features.loudest_level == pytest.approx(0.5 / math.sqrt(2), rel=0.05)
     assert features.mean_decibels == pytest.approx(-9.0, abs=0.1)
@@ -107,6 +109,21 @@ def test_features_of_a_sine(tmp_path: Path) -> None:
     assert len([sample for sample in metrics.histograms if sample.name == "app.frame_level"]) == 100
 
 
+def test_the_next_task_finds_the_features_in_its_workspace(tmp_path: Path) -> None:
+    result = build(wav(tmp_path, sine(445.0, 1.0)), InMemoryMetricRecorder())
+    text = (tmp_path / features_build.FEATURES).read_text(encoding="utf-8")
+    found = features_build.Features.model_validate_json(text)
+    assert found.model_dump(exclude={"levels"}) == result.model_dump()
+    assert len(found.levels) == result.frames
+    assert max(found.levels) == found.loudest_level
+    assert sorted(path.name for path in tmp_path.iterdir()) == [features_build.FEATURES, RECORDING]
+
+
+def test_what_is_silent_has_no_melody(tmp_path: Path) -> None:
+    build(wav(tmp_path, [0] * SAMPLE_RATE), InMemoryMetricRecorder())
+    assert transcribe(tmp_path, InMemoryMetricRecorder()).notes == []
+
+
 def test_level_of_silence_and_of_nothing() -> None:
     assert level([0, 0, 0]) == 0.0
     assert level([]) == 0.0
@@ -114,7 +131,7 @@ def test_level_of_silence_and_of_nothing() -> None:
 
 def test_facts_of_a_recording(tmp_path: Path) -> None:
     metrics = InMemoryMetricRecorder()
-    facts = validate(wav(tmp_path / "a.wav", [0] * 16_000, rate=8_000), metrics)
+    facts = validate(wav(tmp_path, [0] * 16_000, rate=8_000), metrics)
     assert facts.model_dump() == {
         "duration_seconds": 2.0,
         "sample_rate": 8_000,
@@ -127,32 +144,24 @@ def test_facts_of_a_recording(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
-    path = wav(tmp_path / "a.wav", [0] * 400, channels=2, width=1, rate=4_000)
+    workspace = wav(tmp_path, [0] * 400, channels=2, width=1, rate=4_000)
     with pytest.raises(TaskTerminalError) as raised:
-        validate(path)
+        validate(workspace)
     assert str(raised.value) == (
-        "song-1: 2 channels instead of one; 8-bit samples instead of 16-bit ones; a sample rate of 4000 Hz; "
-        "0.10 s is shorter than 1 s"
+        "recording.wav: 2 channels instead of one; 8-bit samples instead of 16-bit ones; "
+        "a sample rate of 4000 Hz; 0.10 s is shorter than 1 s"
     )
     with pytest.raises(TaskTerminalError, match="one channel of 16-bit samples is needed"):
-        build(path, 400, InMemoryMetricRecorder())
+        build(workspace, InMemoryMetricRecorder())
 
 
 def test_unreadable_files_fail_for_good(tmp_path: Path) -> None:
-    with pytest.raises(TaskTerminalError, match=r"gone\.wav: No such file or directory"):
-        validate(tmp_path / "gone.wav")
+    with pytest.raises(TaskTerminalError, match=r"recording\.wav: No such file or directory"):
+        validate(tmp_path)
     for content in (b"", b"RIFF", b"not a recording at all, only text", b"RIFF\x00\x00\x00\x00WAVE"):
-        broken = tmp_path / "broken.wav"
-        broken.write_bytes(content)
-        with pytest.raises(TaskTerminalError, match=r"broken\.wav is not a WAV file: .+"):
-            validate(broken)
-
-
-def test_a_file_that_changed_after_its_validation_is_refused(tmp_path: Path) -> None:
-    samples = sine(440.0, 1.0)
-    path = wav(tmp_path / "a.wav", samples)
-    with pytest.raises(TaskFailed, match="has changed since it was validated"):
-        build(path, len(samples) - 1, InMemoryMetricRecorder())
+        (tmp_path / RECORDING).write_bytes(content)
+        with pytest.raises(TaskTerminalError, match=r"recording\.wav is not a WAV file: .+"):
+            validate(tmp_path)
 
 
 @pytest.mark.parametrize("module", [metadata_validate, features_build, audio_transcribe])
@@ -161,13 +170,23 @@ def test_modules_declare_one_task(module: ModuleType) -> None:
     assert definition.name == module.__name__.rpartition(".")[2].replace("_", ".")
 
 
-def test_a_broken_file_as_an_attempt(tmp_path: Path) -> None:
-    definition = load_module_task("perago.demo.metadata_validate")
-    result = run_workspace_free_task_attempt(
-        definition,
-        {"params": {"song_id": "a", "path": str(tmp_path / "gone.wav")}},
-        metrics=InMemoryMetricRecorder(),
-        failure_reason_max_length=500,
-    )
-    assert result.status == "FAILED_WITH_TERMINAL_ERROR"
-    assert result.reason_for_incompletion == "gone.wav: No such file or directory"
+@pytest.mark.parametrize("module", [metadata_validate, features_build, audio_transcribe])
+def test_a_workspace_without_recording_is_refused(tmp_path: Path, module: ModuleType) -> None:
+    workspace = load_module_task(module.__name__).workspace
+    assert workspace is not None
+    with pytest.raises(PreGuardrailViolation, match=r"recording\.wav"):
+        check_guardrails(tmp_path, workspace.pre, "pre")
+
+
+def test_the_pipeline_as_workers_call_it(tmp_path: Path) -> None:
+    played = song(0)
+    write_wav(played, tmp_path / RECORDING)
+    pinned = {"repository": "songs", "branch": "song-1", "refType": "commit", "ref": "a"}
+    envelope = {"workspace": pinned, "params": {}}
+    results = [
+        invoke_workspace_task_body(
+            load_module_task(module.__name__), envelope, tmp_path, metrics=InMemoryMetricRecorder()
+        )["result"]
+        for module in (metadata_validate, features_build, audio_transcribe)
+    ]
+    assert results[2]["melody"] == " ".join(note.name for note in played.notes)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from integration.carrying import Carried, carry
 from integration.measuring import CHUNKS, Measured, Server, Switches
 from services.fetch import victoria_metrics_binary
 from support.conductor import Conductor
@@ -20,8 +21,8 @@ from . import files
 
 pytestmark = pytest.mark.services
 
-# What no worker exports before it runs tasks with a workspace, and what only trouble makes.
-NO_DATA_YET = ("workspace_io_",)
+# What only tasks with a workspace make, and what only trouble makes.
+OF_WORKSPACES = ("workspace_io_",)
 ONLY_IN_TROUBLE = ("otel.metric.overflow",)
 
 
@@ -54,8 +55,29 @@ def run(
 def test_a_query_is_understood_and_finds_what_there_is(run: Measured, place: str, query: str) -> None:
     found = run.server.store.query(files.filled(query, run.task))
     is_alert = place in {rule["alert"] for rule in files.rules()}
-    if not is_alert and not any(part in query for part in (*NO_DATA_YET, *ONLY_IN_TROUBLE)):
+    if not is_alert and not any(part in query for part in (*OF_WORKSPACES, *ONLY_IN_TROUBLE)):
         assert found, f"{place} shows nothing: {query}"
+
+
+@pytest.fixture(scope="module")
+def carried(
+    real_victoria_metrics_url: str, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Carried:
+    """Runs of tasks with a workspace."""
+    server = Server(
+        VictoriaMetrics(f"{real_victoria_metrics_url}/opentelemetry/v1/metrics"), Naming.OPENTELEMETRY
+    )
+    conductor = Conductor(f"{embedded_url}/api", "embedded")
+    return carry(server, conductor, embedded_url, tmp_path_factory.mktemp("carried"))
+
+
+@pytest.mark.parametrize(
+    "query", [query for _, query in files.queries() if any(part in query for part in OF_WORKSPACES)]
+)
+def test_a_query_about_workspaces_shows_every_operation(carried: Carried, query: str) -> None:
+    found = carried.server.store.query(files.filled(query, carried.publishing))
+    expected = {"download", "upload"} if "_bytes_" in query else {"download", "upload", "publish"}
+    assert {sample.labels["operation"] for sample in found} == expected
 
 
 @pytest.mark.parametrize("query", files.documented_queries("en"))

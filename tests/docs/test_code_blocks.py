@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +16,23 @@ from .test_readme import files
 
 # Both languages hold the same code: see test_pages.py.
 BLOCKS = [
-    pytest.param(block.text, id=f"{page.stem}-{number}")
+    pytest.param(page, block.text, id=f"{page.stem}-{number}")
     for page in sorted((pages.GUIDES / "en").glob("*.md"))
     for number, block in enumerate(pages.blocks(page, "python"), 1)
 ]
 
 
-@pytest.mark.parametrize("text", BLOCKS)
-def test_block(text: str, tmp_path: Path) -> None:
+def named(page: Path) -> dict[str, str]:
+    """The blocks of a page whose first line is a comment with the name of their file."""
+    found = {}
+    for block in pages.blocks(page, "python"):
+        if name := re.match(r"# (\w+\.py)\n", block.text):
+            found[name[1]] = block.text
+    return found
+
+
+@pytest.mark.parametrize(("page", "text"), BLOCKS)
+def test_block(page: Path, text: str, tmp_path: Path) -> None:
     compile(text, "block.py", "exec")
     if "@task(" in text:
         name, command = "documented.py", [*perago_command(), "check", "documented"]
@@ -32,7 +42,9 @@ def test_block(text: str, tmp_path: Path) -> None:
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
         )
         assert "def test_" in text, "a block of another kind needs a way to be tested"
-        (tmp_path / "count_words.py").write_text(files(pages.READMES[0])["count_words.py"], encoding="utf-8")
+        modules = {"count_words.py": files(pages.READMES[0])["count_words.py"], **named(page)}
+        for module, source in modules.items():
+            (tmp_path / module).write_text(source, encoding="utf-8")
     (tmp_path / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
         command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False

@@ -15,6 +15,7 @@ from support.conductor import Conductor
 from support.victoria_metrics import Naming
 from support.waiting import until
 
+from .carrying import EXAMPLE, EXAMPLE_BYTES, EXAMPLE_FILES, Carried, carry
 from .measuring import (
     ATTEMPTS,
     BUSY,
@@ -45,6 +46,8 @@ sum by (task_name, operation) ({__name__="runtime.workspace_io_duration_seconds_
 sum by (task_name, operation) ({__name__="runtime.workspace_io_duration_seconds_count"})
 """
 
+IO_SECONDS = "runtime.workspace_io_duration_seconds"
+IO_BYTES = "runtime.workspace_io_bytes"
 RESOURCE = ("service.name", "service.instance.id")
 LABELS: dict[str, dict[str, str]] = {
     "app.audio_chunks": {"stage": "decode", "format": "wav"},
@@ -172,6 +175,83 @@ def test_the_page_s_average_of_an_application_metric(run: Measured) -> None:
 def test_the_page_s_average_of_workspace_io_has_no_row_for_a_task_without_workspace(run: Measured) -> None:
     query = run.server.naming.query(AVERAGE_WORKSPACE_IO)
     assert run.task not in {sample.labels["task_name"] for sample in run.server.store.query(query)}
+
+
+@pytest.fixture(scope="module")
+def carried(
+    server: Server,
+    embedded: Conductor,
+    embedded_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Carried:
+    """Runs of workspace tasks: the guide's example, and one that publishes, only reads, has no switch."""
+    return carry(server, embedded, embedded_url, tmp_path_factory.mktemp("carried"))
+
+
+def test_the_page_s_example_has_the_series_of_a_task_that_changes_nothing(carried: Carried) -> None:
+    assert carried.operations(IO_SECONDS, EXAMPLE) == {"download": 1, "publish": 1}
+    assert carried.operations(IO_BYTES, EXAMPLE) == {"download": 1}
+    assert carried.sum(IO_BYTES, EXAMPLE, operation="download") == EXAMPLE_BYTES
+    assert carried.sum("app.input_files", EXAMPLE) == EXAMPLE_FILES
+
+
+def test_bytes_and_durations_of_each_operation_are_right(carried: Carried) -> None:
+    task = carried.publishing
+    runs = len(carried.added)
+    assert carried.operations(IO_SECONDS, task) == {"download": runs, "upload": runs, "publish": runs}
+    assert carried.operations(IO_BYTES, task) == {"download": runs, "upload": runs}
+    assert carried.sum(IO_BYTES, task, operation="upload") == sum(carried.added)
+    # Each run finds what those before it have published.
+    downloads = [carried.prefix_bytes + sum(carried.added[:number]) for number in range(runs)]
+    assert carried.sum(IO_BYTES, task, operation="download") == sum(downloads)
+    for operation, sizes in (("download", downloads), ("upload", carried.added)):
+        found = carried.query(f"{IO_BYTES}_bucket", task, operation=operation)
+        expected = {
+            str(float(bound)): sum(size <= bound for size in sizes) for bound in [*BYTES_BOUNDS, float("inf")]
+        }
+        assert {shown_bound(sample.labels["le"]): sample.value for sample in found} == expected
+    total = sum(
+        carried.sum(IO_SECONDS, task, operation=operation) for operation in ("download", "upload", "publish")
+    )
+    assert 0 < total < carried.sum(ATTEMPTS, task) + carried.wall_seconds
+
+
+def test_the_number_of_series_of_a_workspace_is_the_documented_one(carried: Carried) -> None:
+    for task, expected in ((carried.publishing, 3 * 23 + 2 * 19), (carried.reading, 23 + 19)):
+        series = carried.server.store.series(f'{{task_name="{task}",run="{carried.label}"}}')
+        assert len([one for one in series if "workspace_io" in one["__name__"]]) == expected
+
+
+def test_a_task_that_only_reads_has_downloads_and_nothing_else(carried: Carried) -> None:
+    assert carried.operations(IO_SECONDS, carried.reading) == {"download": 1}
+    assert carried.operations(IO_BYTES, carried.reading) == {"download": 1}
+
+
+def test_without_the_switch_there_are_no_workspace_series(carried: Carried) -> None:
+    assert carried.operations(IO_SECONDS, carried.switched_off) == {}
+    assert carried.operations(IO_BYTES, carried.switched_off) == {}
+    assert carried.sum(ATTEMPTS, carried.switched_off) > 0
+
+
+def test_the_page_s_average_of_workspace_io(carried: Carried) -> None:
+    server = carried.server
+    rows = server.store.query(server.naming.query(AVERAGE_WORKSPACE_IO))
+    for task, operations in (
+        (carried.publishing, {"download", "upload", "publish"}),
+        (carried.reading, {"download"}),
+        (carried.switched_off, set()),
+    ):
+        mine = {row.labels["operation"]: row.value for row in rows if row.labels["task_name"] == task}
+        assert mine.keys() == operations
+        for operation, average in mine.items():
+            count = carried.operations(IO_SECONDS, task)[operation]
+            total = carried.sum(IO_SECONDS, task, operation=operation)
+            assert average == pytest.approx(total / count, rel=1e-12)
+            assert 0 < average < carried.wall_seconds
+    # The store may hold runs of the example by others.
+    example = {row.labels["operation"] for row in rows if row.labels["task_name"] == EXAMPLE}
+    assert {"download", "publish"} <= example
+    assert all(set(row.labels) == {"task_name", "operation"} for row in rows)
 
 
 def test_attempts_of_every_outcome_are_counted_if_switched_on(run: Measured) -> None:

@@ -50,13 +50,19 @@ def send(
 
 
 class Lake:
-    """One server and a repository of the test's own on it; `kind` is `embedded` or `real`.
+    """One server and a repository of the test's own, or an `existing` one; `kind` is `embedded` or `real`.
 
     Its objects lie below `namespace`, or where the server's kind of object store lets them.
     """
 
     def __init__(
-        self, kind: str, url: str, access_key_id: str, secret_access_key: str, namespace: str = ""
+        self,
+        kind: str,
+        url: str,
+        access_key_id: str,
+        secret_access_key: str,
+        namespace: str = "",
+        existing: str = "",
     ) -> None:
         self.kind = kind
         self.base = url.rstrip("/").removesuffix("/api/v1") + "/api/v1"
@@ -64,7 +70,9 @@ class Lake:
         self.headers = {"authorization": "Basic " + base64.b64encode(pair).decode()}
         self.storage = self.call("GET", "/config/storage").json
         self.signs = bool(self.storage["pre_sign_support"])
-        self.name = f"protocol-{uuid.uuid4().hex[:12]}"
+        self.name = existing or f"protocol-{uuid.uuid4().hex[:12]}"
+        if existing:
+            return
         default = self.storage["default_namespace_prefix"] or f"{self.storage['blockstore_type']}://bucket"
         prefix = namespace or default
         slash = "" if prefix.endswith("/") else "/"

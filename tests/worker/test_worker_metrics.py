@@ -35,6 +35,7 @@ ALWAYS = {
     "perago.slots",
     "perago.state_directory_free_bytes",
     "perago.undelivered_results",
+    "perago.workspace_bytes_total",
 }
 
 

@@ -196,7 +196,7 @@ impl Default for Task {
 }
 
 /// State that a worker reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ResultStatus {
     /// Gives the claim back: the task is queued again.
@@ -210,7 +210,7 @@ pub enum ResultStatus {
 }
 
 /// One line of a task's log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskLog {
     /// The text.
@@ -220,7 +220,7 @@ pub struct TaskLog {
 }
 
 /// What a worker reports: the body of `POST /tasks`. The server replaces whole fields by what is sent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskResult {
     /// Id of the task's own run: that of another run is accepted and stalls this one.
@@ -240,7 +240,7 @@ pub struct TaskResult {
     /// Delay in seconds before a released task is offered again.
     pub callback_after_seconds: i64,
     /// Lines for the task's log.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<TaskLog>,
 }
 

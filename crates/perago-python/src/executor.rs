@@ -33,8 +33,9 @@ impl Channel {
     fn new() -> PyResult<Self> {
         let text = std::env::var(LAUNCH_VARIABLE)
             .map_err(|_| PyOSError::new_err("this process was not started as an executor"))?;
-        let launch = serde_json::from_str(&text).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(Self { inner: Arc::new(ExecutorChannel::from_environment()?), launch })
+        let launch: LaunchOptions =
+            serde_json::from_str(&text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(Self { inner: Arc::new(ExecutorChannel::from_environment(launch.results.clone())?), launch })
     }
 
     /// The author's module.

@@ -102,6 +102,7 @@ fn dropped_samples(task_name: &str) -> Vec<(Reason, Arc<SeriesKey>)> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use perago_contract::failure::FailureCode;
     use perago_metrics::{ArenaWriter, Recorder, RecorderOptions, StoreOptions};
@@ -109,6 +110,7 @@ mod tests {
     use super::*;
     use crate::instruments::Recording;
     use crate::worker_instruments::{AttemptOutcome, RestartCause, WorkerInstruments};
+    use crate::workspace::{Operation, Transfer};
 
     /// The most series of the worker itself, whatever happens to it.
     const MOST_WORKER_SERIES: usize = 60;
@@ -223,9 +225,15 @@ mod tests {
         bench.instruments.poll_failed();
         bench.instruments.push_failed();
         bench.instruments.result_waits(1);
+        bench.instruments.workspace_moved(&Transfer {
+            operation: Operation::Download,
+            duration: Duration::from_secs(1),
+            bytes: Some(12),
+            cached_bytes: 7,
+        });
         let snapshot = bench.exported(None, true);
         let expected =
-            FailureCode::ALL.len() + 1 + 5 + RestartCause::ALL.len() + dropped_samples("t").len() + 8;
+            FailureCode::ALL.len() + 1 + 5 + RestartCause::ALL.len() + dropped_samples("t").len() + 10;
         assert_eq!(snapshot.points.len(), expected);
         assert!(expected <= MOST_WORKER_SERIES, "{expected} series");
         let names: Vec<&str> = snapshot.points.iter().map(|point| point.key.name()).collect();
@@ -242,6 +250,14 @@ mod tests {
         assert_eq!(of("perago.state_directory_free_bytes"), Value::Gauge(7.0));
         assert_eq!(of("perago.build_info"), Value::Gauge(1.0));
         assert_eq!(of("perago.poll_errors_total"), Value::Counter(1.0));
+        let mut sources: Vec<(&str, Value)> = snapshot
+            .points
+            .iter()
+            .filter(|point| point.key.name() == "perago.workspace_bytes_total")
+            .map(|point| (&*point.key.labels()[0].1, point.value.clone()))
+            .collect();
+        sources.sort_by_key(|(source, _)| *source);
+        assert_eq!(sources, [("cache", Value::Counter(7.0)), ("network", Value::Counter(5.0))]);
     }
 
     #[test]

@@ -108,6 +108,10 @@ impl Instruments {
         {
             workspace_io.moved(transfer);
         }
+        if let (Operation::Download, Some(bytes)) = (transfer.operation, transfer.bytes) {
+            let from_network = bytes.saturating_sub(transfer.cached_bytes);
+            self.with_worker(|worker| worker.workspace_filled(from_network, transfer.cached_bytes));
+        }
     }
 
     /// An attempt is closed with this outcome.

@@ -16,6 +16,7 @@ use crate::attempt::drive::Context;
 use crate::clock::Clock;
 use crate::executor::launch::{ExecutorProgram, LaunchOptions};
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
+use crate::executor::result_file;
 use crate::export::{self, Export};
 use crate::exported::ExportedSeries;
 use crate::guardian::{Forked, Guardian};
@@ -24,6 +25,7 @@ use crate::logs::{Level, Logger, Record};
 use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
+use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
 use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
@@ -43,6 +45,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
 /// When bodies have used the whole deadline up, their last values still get this long.
 const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
+
+/// Folder of the state directory with the last outcome of each slot.
+const RESULTS: &str = "results";
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 
@@ -120,6 +125,7 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
+    std::fs::create_dir_all(options.state_directory.join(RESULTS))?;
     let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
     let (open, instruments) = (OpenAttempts::default(), Instruments::default());
     let for_lines = (open.clone(), logger.clone());
@@ -151,6 +157,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instrume
             arena: None,
             resource_attribute_keys: resource_attribute_keys(options),
             failure_reason_max_length: options.settings.failure_reason_max_length,
+            results: Some(options.state_directory.join(RESULTS)),
         },
         processes,
         slots_per_process: options.slots / processes,
@@ -200,11 +207,12 @@ impl Worker {
             Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
             Err(error) => return Err(WorkerError::TaskDef(error)),
         }
+        let outbox = self.outbox(&task)?;
         let workspaces = workspace::open(settings, &task, self.options.glob_dialect, &self.logger).await?;
         let state_directory = &self.options.state_directory;
         let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
         let export = self.start_export(&task, &disk)?;
-        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export, workspaces })
+        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export, outbox, workspaces })
     }
 
     fn start_export(&self, task: &TaskDescription, disk: &StateDisk) -> Result<Option<Export>, WorkerError> {
@@ -218,6 +226,19 @@ impl Worker {
         });
         let directory = &self.options.state_directory;
         Ok(Export::start(settings, directory, series, &self.arenas, &self.instruments, &self.logger)?)
+    }
+
+    /// Opens the outbox, with the outcomes of bodies that ended after the earlier supervisor.
+    fn outbox(&self, task: &TaskDescription) -> Result<Outbox, WorkerError> {
+        let settings = &self.options.settings;
+        let options =
+            OutboxOptions { is_synced: settings.journal_is_synced, retention: settings.outbox_retention };
+        let directory = &self.options.state_directory;
+        let outbox = Outbox::open(directory, options, &self.logger)?;
+        let ended = result_file::read_all(&directory.join(RESULTS));
+        let limit = settings.failure_reason_max_length as usize;
+        outbox.take_ended(ended, task.has_workspace(), &self.conductor_worker_id, limit);
+        Ok(outbox)
     }
 
     fn client(&self) -> Result<Client, WorkerError> {
@@ -267,8 +288,12 @@ impl Worker {
             open: self.open.clone(),
             instruments: self.instruments.clone(),
             disk: started.disk,
+            outbox: started.outbox,
             workspaces: started.workspaces,
         });
+        for (number, entry) in context.outbox.left_open() {
+            spawn_local(outbox::resolve(Rc::clone(&context), number, entry, drain_seen.clone()));
+        }
         let export = started.export;
         let housekeeping = spawn_local(keep_house(self.logger.clone()));
         let poller = (!polling.is_paused).then(|| {
@@ -394,6 +419,7 @@ struct Started {
     disk: StateDisk,
     _disk_watcher: state_disk::Watcher,
     export: Option<Export>,
+    outbox: Outbox,
     workspaces: Option<Workspaces>,
 }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::guardian::GuardianError;
 use crate::metrics::MetricsError;
+use crate::outbox::JournalError;
 use crate::settings::SettingsError;
 
 /// Why a worker could not start or go on.
@@ -56,6 +57,9 @@ pub enum WorkerError {
     /// lakeFS refuses this worker, or its address cannot be used.
     #[error("{0}")]
     LakeFs(perago_lakefs::Error),
+    /// What is owed to the server cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The metrics files could not be made.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -84,6 +88,7 @@ impl WorkerError {
             Self::NotRegistered(_) => {
                 Some("POST the file to /api/metadata/taskdefs as a one-element array".into())
             }
+            Self::Journal(error) => Some(error.hint().to_owned()),
             Self::Settings(error) => error.hint().map(str::to_owned),
             Self::Metrics(error) => error.hint().map(str::to_owned),
             Self::ImportTooSlow { .. } => {

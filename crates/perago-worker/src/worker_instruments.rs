@@ -71,6 +71,8 @@ pub struct WorkerInstruments {
     build_info: GaugeHandle,
     poll_errors: CounterHandle,
     failed_pushes: CounterHandle,
+    workspace_bytes_from_network: CounterHandle,
+    workspace_bytes_from_cache: CounterHandle,
     waiting: RefCell<BTreeMap<u64, Instant>>,
 }
 
@@ -93,12 +95,17 @@ impl WorkerInstruments {
             build_info: recorder.worker_gauge("build_info", &build),
             poll_errors: recorder.worker_counter("poll_errors_total", &[]),
             failed_pushes: recorder.worker_counter("failed_pushes_total", &[]),
+            workspace_bytes_from_network: recorder
+                .worker_counter("workspace_bytes_total", &[("source", "network")]),
+            workspace_bytes_from_cache: recorder
+                .worker_counter("workspace_bytes_total", &[("source", "cache")]),
             recorder,
             waiting: RefCell::default(),
         };
         // A series that begins with its first event hides that event from rates.
         this.poll_errors.add(0.0);
         this.failed_pushes.add(0.0);
+        this.workspace_filled(0, 0);
         this.attempts(&AttemptOutcome::Completed).add(0.0);
         for cause in RestartCause::ALL {
             this.restarts(cause).add(0.0);
@@ -134,6 +141,12 @@ impl WorkerInstruments {
     /// A push of metrics failed.
     pub fn push_failed(&self) {
         self.failed_pushes.add(1.0);
+    }
+
+    /// A workspace was filled with so many bytes from the store and from the cache of the host.
+    pub fn workspace_filled(&self, from_network: u64, from_cache: u64) {
+        self.workspace_bytes_from_network.add(from_network as f64);
+        self.workspace_bytes_from_cache.add(from_cache as f64);
     }
 
     /// Sets every gauge to what holds now.

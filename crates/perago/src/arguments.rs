@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Extract(ExtractOptions),
     /// Run a worker for a task
     Start(StartOptions),
+    /// Show which attempts are open and which results are not delivered
+    Status(StatusOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
     Dev(DevOptions),
     /// Run an audio pipeline of three tasks on embedded services and show what came of it
@@ -93,6 +95,14 @@ pub(crate) enum Mode {
     Process,
     /// Threads of one process; a body cannot be stopped
     Thread,
+}
+
+/// `perago status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `perago dev`.

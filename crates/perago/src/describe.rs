@@ -26,6 +26,7 @@ pub(crate) fn describe(host: &Host, module_target: &str) -> Result<ModuleDescrip
         arena: None,
         resource_attribute_keys: Vec::new(),
         failure_reason_max_length: 500,
+        results: None,
     };
     let raw = ask(host, &launch).map_err(|reason| {
         Failure::new(format!("the module cannot be described: {reason}")).with_status(ExitStatus::Internal)

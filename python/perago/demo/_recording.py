@@ -13,6 +13,9 @@ from pathlib import Path
 
 from perago import TaskTerminalError
 
+RECORDING = "recording.wav"
+"""Name of the recording in a workspace."""
+
 FULL_SCALE = 32_768.0
 """The magnitude of the loudest 16-bit sample."""
 

@@ -7,11 +7,19 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from perago import MetricRecorder, MetricSpec, task
-from perago.demo._recording import amplitude, frame_levels, frequency_of, hann, note_name, read_recording
+from perago import MetricRecorder, MetricSpec, WorkspaceSpec, require_file, task
+from perago.demo._recording import (
+    RECORDING,
+    amplitude,
+    frame_levels,
+    frequency_of,
+    hann,
+    note_name,
+    read_recording,
+)
+from perago.demo.features_build import FEATURES, Features
 
 FRAMES_PER_SECOND = 200
-SILENCE_SHARE = 0.1
 SHORTEST_NOTE_SECONDS = 0.03
 ATTACK_SECONDS = 0.01
 LISTEN_SECONDS = 0.1
@@ -21,10 +29,11 @@ HARMONICS = ((12, 1 / 2), (19, 1 / 3))
 
 
 class TranscribeParams(BaseModel):
-    """One recording and its loudest level, from which silence is told."""
+    """How to listen."""
 
-    path: Path = Field(description="The WAV file.")
-    loudest_level: float = Field(gt=0, le=1)
+    silence_share: float = Field(
+        default=0.1, gt=0, lt=1, description="Below this share of the loudest level is silence."
+    )
 
 
 class Note(BaseModel):
@@ -71,16 +80,20 @@ def pitch(samples: Sequence[float], sample_rate: int) -> int:
     name="audio.transcribe",
     owner_email="data@example.com",
     description="Writes down the melody of a WAV file.",
+    workspace=WorkspaceSpec(pre=[require_file(RECORDING), require_file(FEATURES)], read_only=True),
     metrics=MetricSpec(),
 )
-def transcribe(params: TranscribeParams, metrics: MetricRecorder) -> Transcript:
-    """Transcribe one recording."""
-    recording = read_recording(params.path)
+def transcribe(workspace: Path, params: TranscribeParams, metrics: MetricRecorder) -> Transcript:
+    """Transcribe one recording, with the features that the task before has published."""
+    features = Features.model_validate_json((workspace / FEATURES).read_bytes())
+    if not features.loudest_level:
+        return Transcript(melody="", notes=[])
+    recording = read_recording(workspace / RECORDING)
     rate = recording.sample_rate
     frame_length = rate // FRAMES_PER_SECOND
     levels = frame_levels(recording.samples, frame_length)
     shortest = int(SHORTEST_NOTE_SECONDS * FRAMES_PER_SECOND)
-    chunks = sounding(levels, SILENCE_SHARE * params.loudest_level, shortest)
+    chunks = sounding(levels, params.silence_share * features.loudest_level, shortest)
     metrics.histogram("audio_chunks", len(chunks), labels={"stage": "decode", "format": "wav"})
 
     notes = []

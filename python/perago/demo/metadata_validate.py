@@ -6,15 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from perago import MetricRecorder, MetricSpec, TaskTerminalError, task
-from perago.demo._recording import WavHeader, read_header
+from perago import MetricRecorder, MetricSpec, TaskTerminalError, WorkspaceSpec, require_file, task
+from perago.demo._recording import RECORDING, WavHeader, read_header
 
 
 class ValidateMetadataParams(BaseModel):
-    """One recording and what is demanded of it."""
+    """What is demanded of the recording."""
 
-    song_id: str = Field(min_length=1)
-    path: Path = Field(description="The WAV file.")
     min_duration_seconds: float = Field(default=1.0, gt=0)
 
 
@@ -44,18 +42,21 @@ def checks(header: WavHeader, min_duration_seconds: float) -> list[tuple[bool, s
     name="metadata.validate",
     owner_email="data@example.com",
     description="Checks header, format and duration of a WAV file.",
+    workspace=WorkspaceSpec(pre=[require_file(RECORDING)], read_only=True),
     metrics=MetricSpec(),
 )
-def validate_metadata(params: ValidateMetadataParams, metrics: MetricRecorder) -> ValidateMetadataResult:
+def validate_metadata(
+    workspace: Path, params: ValidateMetadataParams, metrics: MetricRecorder
+) -> ValidateMetadataResult:
     """Check one recording."""
     with metrics.timer("metadata_lookup", labels={"source": "wav_header"}):
-        header = read_header(params.path)
+        header = read_header(workspace / RECORDING)
     checked = checks(header, params.min_duration_seconds)
     metrics.histogram("checked_items", len(checked))
     problems = [problem for passed, problem in checked if not passed]
     if problems:
         # The same file would be refused again, so a retry is of no use.
-        raise TaskTerminalError(f"{params.song_id}: {'; '.join(problems)}")
+        raise TaskTerminalError(f"{RECORDING}: {'; '.join(problems)}")
     return ValidateMetadataResult(
         duration_seconds=round(header.seconds, 2),
         sample_rate=header.sample_rate,

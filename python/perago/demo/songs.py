@@ -68,7 +68,7 @@ def song(number: int) -> Song:
         beats_before += beats
     return Song(
         song_id=f"song-{number + 1}",
-        title=f"{title} ({shift:+d} semitones)" if shift else title,
+        title=f"{title} ({shift:+d} semitone{'s' if abs(shift) != 1 else ''})" if shift else title,
         notes=tuple(notes),
         seconds=beats_before * BEAT_SECONDS,
     )

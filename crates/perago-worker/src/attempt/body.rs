@@ -74,6 +74,7 @@ impl BodyRun {
             task_id: self.task.task_id.clone(),
             reference_name: self.task.reference_task_name.clone(),
             retry_count: u32::try_from(self.task.retry_count).unwrap_or(0),
+            poll_count: self.task.poll_count,
             params,
             workspace: workspace.map(Path::to_owned),
         };

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use perago_conductor::{Client, Error, Task, TaskResult, TaskStatus};
+use perago_conductor::{Client, Error, Task, TaskResult};
 use perago_contract::failure::FailureCode;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,12 +16,14 @@ use super::machine::{
     BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack, UpdateAnswer,
 };
 use super::outcome::Finished;
+use super::ownership::ownership;
 use crate::clock::Clock;
 use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::open_attempts::OpenAttempts;
+use crate::outbox::{Claim, Outbox};
 use crate::state_disk::StateDisk;
 use crate::worker_instruments::AttemptOutcome;
 use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
@@ -50,6 +52,8 @@ pub struct Context {
     pub instruments: Instruments,
     /// Whether there is room for what an attempt may leave.
     pub disk: StateDisk,
+    /// What is owed to the server.
+    pub outbox: Outbox,
     /// The workspaces of a workspace task.
     pub workspaces: Option<Workspaces>,
 }
@@ -75,6 +79,7 @@ struct Attempt {
     context: Rc<Context>,
     task: Rc<Task>,
     number: u64,
+    entry: u64,
     slot: Option<Rc<BusySlot>>,
     machine: Machine,
     finished: Option<Rc<Finished>>,
@@ -100,6 +105,7 @@ impl Attempt {
         let (answers, events) = mpsc::unbounded_channel();
         let (mail_sender, mail) = mpsc::unbounded_channel();
         Self {
+            entry: context.outbox.claimed(&task),
             context,
             task,
             number,
@@ -162,6 +168,7 @@ impl Attempt {
             }
             WorkspaceMail::Moved(transfer) => self.on_transfer(transfer),
             WorkspaceMail::Staged(branch, commit) => {
+                self.context.outbox.staged(self.entry, &branch, &commit);
                 self.log(Level::Info, "workspace_staged", "changes staged", |record| {
                     record.with("staging_branch", branch).with("commit", commit)
                 });
@@ -214,6 +221,7 @@ impl Attempt {
         let mut finished =
             Finished::of_body(&self.task, &context.worker_id, end, workspace.as_ref(), context.reason_limit);
         finished.set_logs(context.open.take_task_log(self.number));
+        context.outbox.finished(self.entry, &finished.result, finished.failure_code.as_deref());
         self.log_finished(&finished, seconds);
         self.finished = Some(Rc::new(finished));
         Event::BodyEnded
@@ -263,11 +271,11 @@ impl Attempt {
             }),
             Effect::ReadStatus => self.answer_later(|context, task| async move {
                 let read = context.client.get_task(&task.task_id).await;
-                Event::StatusAnswered(ownership(&task, &read))
+                Event::StatusAnswered(ownership(&Claim::of(&task), &read))
             }),
             Effect::ReadBack => self.answer_later(|context, task| async move {
                 let read = context.client.get_task(&task.task_id).await;
-                Event::ReadBackAnswered(read_back(&task, &read))
+                Event::ReadBackAnswered(read_back(&Claim::of(&task), &read))
             }),
             Effect::SendUpdate => self.send_update(),
             Effect::LiftFence => {
@@ -290,6 +298,7 @@ impl Attempt {
                     self.measure();
                 }
                 self.context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
+                self.settle_entry(closing);
                 self.log_closing(closing);
             }
         }
@@ -365,8 +374,25 @@ impl Attempt {
         self.kill_body().await;
     }
 
+    fn settle_entry(&self, closing: Closing) {
+        let outbox = &self.context.outbox;
+        match closing {
+            Closing::Delivered | Closing::Released | Closing::Lost(_) => outbox.closed(self.entry),
+            Closing::Superseded => outbox.kept(self.entry, "the task was given to another worker"),
+            Closing::Undeliverable => outbox.kept(self.entry, "the server refuses it"),
+            // The next start of a worker on this state directory delivers it.
+            Closing::Waiting => {}
+        }
+    }
+
     fn log_closing(&self, closing: Closing) {
         match closing {
+            Closing::Waiting => self.log(
+                Level::Warning,
+                "result_waits",
+                "the result is not delivered yet; the next start of this worker delivers it",
+                |record| record,
+            ),
             Closing::Delivered | Closing::Released | Closing::Lost(_) => {}
             Closing::Superseded => {
                 self.log(
@@ -397,7 +423,7 @@ fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
     match closing {
         Closing::Lost(_) => AttemptOutcome::Lost,
         Closing::Superseded => AttemptOutcome::Superseded,
-        Closing::Undeliverable => AttemptOutcome::Undelivered,
+        Closing::Undeliverable | Closing::Waiting => AttemptOutcome::Undelivered,
         Closing::Released => AttemptOutcome::Released,
         Closing::Delivered => match finished.and_then(|finished| finished.failure_code.clone()) {
             None => AttemptOutcome::Completed,
@@ -426,32 +452,13 @@ fn beat_answer(beat: &Result<(), Error>) -> BeatAnswer {
     }
 }
 
-/// Compares what the server shows with the claim that we hold.
-fn ownership(claimed: &Task, read: &Result<Option<Task>, Error>) -> Ownership {
-    match read {
-        Err(_) => Ownership::Unreachable,
-        Ok(None) => Ownership::Lost(LostReason::Unknown),
-        Ok(Some(shown)) if shown.status.is_terminal() => Ownership::Lost(LostReason::Terminal),
-        Ok(Some(shown)) if is_our_claim(claimed, shown) => Ownership::Ours,
-        Ok(Some(_)) => Ownership::Lost(LostReason::ClaimedAgain),
-    }
-}
-
-fn read_back(claimed: &Task, read: &Result<Option<Task>, Error>) -> ReadBack {
-    match ownership(claimed, read) {
+fn read_back(claim: &Claim, read: &Result<Option<Task>, Error>) -> ReadBack {
+    match ownership(claim, read) {
         Ownership::Unreachable => ReadBack::Unreachable,
         Ownership::Ours => ReadBack::Undone,
         Ownership::Lost(LostReason::ClaimedAgain) => ReadBack::ClaimedAgain,
         Ownership::Lost(LostReason::Terminal | LostReason::Unknown) => ReadBack::Settled,
     }
-}
-
-fn is_our_claim(claimed: &Task, shown: &Task) -> bool {
-    shown.status == TaskStatus::InProgress
-        && shown.workflow_instance_id == claimed.workflow_instance_id
-        && shown.task_id == claimed.task_id
-        && shown.retry_count == claimed.retry_count
-        && shown.poll_count == claimed.poll_count
 }
 
 fn lost_text(reason: LostReason) -> &'static str {

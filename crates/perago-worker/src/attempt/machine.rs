@@ -129,6 +129,8 @@ pub enum Closing {
     Lost(LostReason),
     /// The outcome can never be delivered.
     Undeliverable,
+    /// The outcome was not delivered when the worker had to stop.
+    Waiting,
     /// Another claim holds the task.
     Superseded,
     /// Given back at shutdown.
@@ -351,7 +353,7 @@ impl Machine {
                 self.close(Closing::Released, effects);
             }
             Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
-            Phase::Reporting { .. } | Phase::Updating => self.close(Closing::Undeliverable, effects),
+            Phase::Reporting { .. } | Phase::Updating => self.close(Closing::Waiting, effects),
             Phase::Verifying { .. } | Phase::Reading { .. } => self.close(Closing::Delivered, effects),
             Phase::Closed => {}
         }

@@ -8,4 +8,5 @@ pub mod drive;
 pub mod lease;
 pub mod machine;
 pub mod outcome;
+pub(crate) mod ownership;
 pub mod task_log;

@@ -1,6 +1,7 @@
 //! What an executor is started with.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct LaunchOptions {
     pub resource_attribute_keys: Vec<String>,
     /// Failure reasons are cut to this many characters.
     pub failure_reason_max_length: u64,
+    /// Where outcomes are written before they are answered.
+    #[serde(default)]
+    pub results: Option<PathBuf>,
 }
 
 /// The ends of an executor's descriptors that the supervisor keeps and those that it gives away.

@@ -30,6 +30,8 @@ pub struct Assignment {
     pub reference_name: String,
     /// Conductor's retry count of the task, from 0.
     pub retry_count: u32,
+    /// How often Conductor has handed the task out.
+    pub poll_count: i64,
     /// The task's parameters, untouched.
     pub params: Box<RawValue>,
     /// The directory of a workspace task.
@@ -125,6 +127,7 @@ mod tests {
             task_id: "t".into(),
             reference_name: "r".into(),
             retry_count: 0,
+            poll_count: 1,
             params: RawValue::from_string(params.into()).unwrap(),
             workspace: None,
         }));

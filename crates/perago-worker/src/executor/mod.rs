@@ -12,3 +12,4 @@ pub mod output;
 pub mod pool;
 mod process;
 pub mod restart;
+pub mod result_file;

@@ -41,6 +41,8 @@ use error::Errors;
 pub const DEFAULT_LOG_FILE_MAX_SIZE: u64 = 100 << 20;
 /// Default of `PERAGO_LOG_RETENTION`.
 pub const DEFAULT_LOG_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+/// Default of `PERAGO_OUTBOX_RETENTION`.
+pub const DEFAULT_OUTBOX_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 /// Default of `PERAGO_WORKSPACE_GC_TTL`.
 pub const DEFAULT_WORKSPACE_GC_TTL: Duration = Duration::from_secs(86_400);
 /// Default of `PERAGO_WORKSPACE_GC_INTERVAL`.
@@ -88,6 +90,10 @@ pub struct Settings {
     pub executor_ready_timeout: Duration,
     /// Longest wait before a dead executor is replaced.
     pub restart_max_delay: Duration,
+    /// Whether each step of an attempt is on the disk before the next one.
+    pub journal_is_synced: bool,
+    /// Age at which outcomes are forgotten that can never be delivered.
+    pub outbox_retention: Duration,
     /// The cache of workspace contents; `None` when it is off.
     pub workspace_cache: Option<WorkspaceCacheSettings>,
     /// Age at which abandoned workspaces are removed.
@@ -169,7 +175,7 @@ impl Settings {
             state_dir: errors.keep(roots::state_dir(environment, cwd, &workspace_root), PathBuf::new()),
             log_target,
             log_file_max_size: reader.log_file_max_size(&mut errors),
-            log_retention: reader.log_retention(&mut errors),
+            log_retention: reader.days("PERAGO_LOG_RETENTION", DEFAULT_LOG_RETENTION, &mut errors),
             worker_id_prefix: errors
                 .keep(identity::worker_id_prefix(module_target, environment), String::new()),
             host_id: errors.keep(identity::host_id(environment), String::new()),
@@ -183,6 +189,8 @@ impl Settings {
                 &mut errors,
             ),
             restart_max_delay: reader.restart_max_delay(&mut errors),
+            journal_is_synced: errors.keep(modes::journal_is_synced(environment), false),
+            outbox_retention: reader.days("PERAGO_OUTBOX_RETENTION", DEFAULT_OUTBOX_RETENTION, &mut errors),
             workspace_cache: errors.keep(workspace_cache::parse(environment, &workspace_root), None),
             workspace_gc_ttl: reader.duration(
                 "PERAGO_WORKSPACE_GC_TTL",
@@ -295,10 +303,9 @@ impl Reader<'_> {
         errors.keep(read.unwrap_or(Ok(DEFAULT_LOG_FILE_MAX_SIZE)), DEFAULT_LOG_FILE_MAX_SIZE)
     }
 
-    fn log_retention(&self, errors: &mut Errors) -> Duration {
-        const NAME: &str = "PERAGO_LOG_RETENTION";
-        let read = self.environment.get(NAME).map(|text| quantities::days(NAME, text));
-        errors.keep(read.unwrap_or(Ok(DEFAULT_LOG_RETENTION)), DEFAULT_LOG_RETENTION)
+    fn days(&self, name: &str, default: Duration, errors: &mut Errors) -> Duration {
+        let read = self.environment.get(name).map(|text| quantities::days(name, text));
+        errors.keep(read.unwrap_or(Ok(default)), default)
     }
 
     fn failure_reason_max_length(&self, errors: &mut Errors) -> u64 {

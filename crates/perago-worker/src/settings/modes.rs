@@ -66,6 +66,11 @@ pub(crate) fn log_target(environment: &Environment) -> Result<LogTarget, Setting
     word(NAME, environment.get(NAME), [("file", LogTarget::File), ("stdout", LogTarget::Stdout)])
 }
 
+pub(crate) fn journal_is_synced(environment: &Environment) -> Result<bool, SettingsError> {
+    const NAME: &str = "PERAGO_JOURNAL_SYNC";
+    word(NAME, environment.get(NAME), [("system", false), ("always", true)])
+}
+
 /// Reads a switch that is on unless it says `off`.
 pub(crate) fn on_or_off(name: &str, environment: &Environment) -> Result<bool, SettingsError> {
     let words = [("on", true), ("off", false)];

@@ -75,6 +75,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("PERAGO_LEASE_POLICY", "lapse", "lapse or strict", "What happens to a body whose lease passed without contact: it runs on, or it is stopped.", Setting),
     variable("PERAGO_EXECUTOR_READY_TIMEOUT", "5m", DURATION_RULE, "Limit for an executor to import the module.", Setting),
     variable("PERAGO_RESTART_MAX_DELAY", "30s", "positive duration, ms allowed", "Longest wait before an executor that dies again and again is replaced.", Setting),
+    variable("PERAGO_JOURNAL_SYNC", "system", "system or always", "When steps of attempts reach the disk: when the system writes them, or each before the next one.", Setting),
+    variable("PERAGO_OUTBOX_RETENTION", "30d", "positive integer and d", "Age at which results are forgotten that can never be delivered.", Setting),
     variable("PERAGO_WORKSPACE_CACHE", "on", "on or off", "Whether contents of workspaces are kept on this host for later attempts.", Setting),
     variable("PERAGO_WORKSPACE_CACHE_DIR", "<workspace root>/.perago-cache-<user id>", "path, not empty", "Directory of these contents; it must belong to this user alone.", Setting),
     variable("PERAGO_WORKSPACE_CACHE_MAX_SIZE", "10GB", "number and KB, MB or GB", "Most space that they take; what was not used for longest goes first.", Setting),

@@ -56,6 +56,8 @@ pub struct Transfer {
     pub duration: Duration,
     /// The bytes that it carried for the attempt; none for a publication and for what failed.
     pub bytes: Option<u64>,
+    /// How many of them came from the cache of the host.
+    pub cached_bytes: u64,
 }
 
 /// What all attempts of a workspace task share.
@@ -189,8 +191,12 @@ impl WorkspaceService {
             progress,
         };
         let filled = materialise(repository, &request).await;
-        let bytes = filled.as_ref().ok().map(|filled| filled.manifest.bytes());
-        record(Transfer { operation: Operation::Download, duration: begun.elapsed(), bytes });
+        record(Transfer {
+            operation: Operation::Download,
+            duration: begun.elapsed(),
+            bytes: filled.as_ref().ok().map(|filled| filled.manifest.bytes()),
+            cached_bytes: filled.as_ref().map_or(0, |filled| filled.cached_bytes),
+        });
         let filled = filled?;
         self.check(directory, GuardPhase::Pre).await?;
         Ok(filled)
@@ -229,7 +235,7 @@ impl WorkspaceService {
         let published = self.publish_edits(workspace, &control).await;
         let uploading = *control.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         let duration = begun.elapsed().saturating_sub(uploading);
-        record(Transfer { operation: Operation::Publish, duration, bytes: None });
+        record(Transfer { operation: Operation::Publish, duration, bytes: None, cached_bytes: 0 });
         let report = published?;
         let output = workspace.input.published_output(report.commit.clone());
         Ok(Published { output, report: Some(report) })
@@ -287,7 +293,7 @@ impl<C: AttemptControl> AttemptControl for Timed<'_, C> {
 
     fn uploaded(&self, duration: Duration, bytes: Option<u64>) {
         *self.uploading.lock().unwrap_or_else(PoisonError::into_inner) += duration;
-        (self.record)(Transfer { operation: Operation::Upload, duration, bytes });
+        (self.record)(Transfer { operation: Operation::Upload, duration, bytes, cached_bytes: 0 });
         self.control.uploaded(duration, bytes);
     }
 }

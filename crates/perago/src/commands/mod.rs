@@ -6,3 +6,4 @@ pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod extract;
 pub(crate) mod start;
+pub(crate) mod status;

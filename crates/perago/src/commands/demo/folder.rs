@@ -47,6 +47,11 @@ impl Folder {
         self.path().join("empty")
     }
 
+    /// `PERAGO_WORKSPACE_CACHE_DIR`, which the workers share.
+    pub fn cache(&self) -> PathBuf {
+        self.path().join("cache")
+    }
+
     /// A worker's directory for a purpose.
     pub fn of_worker(&self, purpose: &str, task_name: &str) -> PathBuf {
         self.path().join(purpose).join(task_name)

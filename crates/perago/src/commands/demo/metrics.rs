@@ -11,6 +11,8 @@ use crate::failure::Failure;
 
 /// The built-in metric that every attempt is counted in.
 const ATTEMPTS: &str = "runtime.task_attempt_duration_seconds";
+/// Sum of the bytes that workspace operations have carried.
+const WORKSPACE_BYTES: &str = "runtime.workspace_io_bytes_sum";
 const TASK_LABEL: &str = "task_name";
 const NAME_LABEL: &str = "__name__";
 const INSTANCE_LABEL: &str = "perago_instance_id";
@@ -52,6 +54,29 @@ struct Parts {
     count: f64,
     sum: f64,
     buckets: Vec<(f64, f64)>,
+}
+
+/// Bytes that workspaces have moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// To the tasks.
+    pub down: u64,
+    /// From the tasks.
+    pub up: u64,
+}
+
+impl Moved {
+    /// Reads the totals of all tasks.
+    pub fn of(series: &[MetricSeries]) -> Self {
+        let total = |operation: &str| {
+            let of_operation = |series: &&MetricSeries| {
+                series.labels.get(NAME_LABEL).is_some_and(|name| name == WORKSPACE_BYTES)
+                    && series.labels.get("operation").is_some_and(|found| found == operation)
+            };
+            series.iter().filter(of_operation).map(|series| series.last_value as u64).sum()
+        };
+        Self { down: total("download"), up: total("upload") }
+    }
 }
 
 /// Puts the series of each histogram together again.

@@ -6,6 +6,7 @@ mod outcome;
 mod pipeline;
 mod prepare;
 mod progress;
+mod store;
 mod style;
 mod worker;
 
@@ -16,8 +17,10 @@ use perago_dev::{DevHandle, DevOptions, DevServer};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::folder::Folder;
+use self::metrics::Moved;
 use self::outcome::Song;
 use self::progress::Progress;
+use self::store::Store;
 use self::style::Style;
 use self::worker::Workers;
 use crate::arguments::DemoOptions;
@@ -81,13 +84,15 @@ impl Demo<'_> {
             counted(song_count as usize, "song"),
             pipeline::STEPS.map(|step| step.task_name).join(" → "),
         )));
-        self.printer.output(
-            &self.style.dim(&format!("embedded Conductor engine and OTLP receiver on {}", server.base_url())),
-        );
+        self.printer.output(&self.style.dim(&format!(
+            "embedded Conductor engine, lakeFS store and OTLP receiver on {}",
+            server.base_url()
+        )));
         progress.say("describing the tasks and playing the songs");
         let prepared = prepare::prepare(self.host, self.folder, song_count).await?;
         let client = client(&server)?;
         pipeline::register(&client, &prepared.task_defs).await?;
+        let store = Store::create(&server).await?;
         progress.say("starting the workers");
         self.workers.start(&self.host.command, self.folder, &prepared.modules, &server).await?;
         self.printer.output(&self.style.dim(&format!(
@@ -99,8 +104,10 @@ impl Demo<'_> {
         let mut show_song = |song: &Song| {
             progress.suspend(|| self.printer.output(&song.lines(self.style)));
         };
-        pipeline::run(&client, &prepared.songs, self.workers, |done| progress.set(done), &mut show_song)
-            .await?;
+        let services = (&client, &store);
+        let set_done = |done| progress.set(done, || Moved::of(&server.metric_series()));
+        let commits =
+            pipeline::run(services, &prepared.songs, self.workers, set_done, &mut show_song).await?;
         progress.say("stopping the workers");
         // Their last push brings the final totals.
         self.workers.stop().await?;
@@ -110,14 +117,19 @@ impl Demo<'_> {
         metrics::check(&metrics, song_count)?;
         self.printer.output(&metrics::lines(&metrics, self.style));
         self.printer.output(&self.style.good(&format!(
-            "\ndone in {:.1} s: {}, {}, {} in {} series; nothing is left running",
+            "\ndone in {:.1} s: {}, {}, {}, {} in {} series; nothing is left running",
             began.elapsed().as_secs_f64(),
             counted(song_count as usize, "workflow"),
             counted(song_count as usize * pipeline::STEPS.len(), "task"),
+            counted(commits, "commit"),
             counted(metrics.len(), "metric"),
             series.len(),
         )));
-        drop(client);
+        self.printer.output(&self.style.dim(&format!(
+            "each task is a module: `perago start {}` runs one on servers of your own",
+            self.host.demo.module_of(pipeline::STEPS[1].task_name)
+        )));
+        drop((client, store));
         server.shutdown().await;
         Ok(())
     }

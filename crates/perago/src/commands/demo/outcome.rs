@@ -1,9 +1,11 @@
-//! What became of one song, in a line a task.
+//! What became of one song, in a line a task and a few a commit.
 
 use perago_conductor::Task;
 use serde_json::Value;
 
 use super::internal;
+use super::prepare::SongFile;
+use super::store::{self, HistoryEntry, REPOSITORY};
 use super::style::Style;
 use crate::failure::Failure;
 
@@ -16,7 +18,10 @@ const PLACES: i32 = 2;
 #[derive(Debug)]
 pub(super) struct Song {
     title: String,
+    /// Where its commits are, as lakeFS writes it.
+    place: String,
     tasks: Vec<TaskOutcome>,
+    history: Vec<HistoryEntry>,
 }
 
 #[derive(Debug)]
@@ -28,15 +33,16 @@ struct TaskOutcome {
 }
 
 impl Song {
-    /// Reads the tasks of a completed run.
-    pub fn new(title: &str, tasks: &[Task]) -> Result<Self, Failure> {
+    /// Reads the tasks of a completed run; `history` is what was committed to the song's branch.
+    pub fn new(song: &SongFile, tasks: &[Task], history: Vec<HistoryEntry>) -> Result<Self, Failure> {
         let tasks = tasks.iter().map(TaskOutcome::new).collect::<Result<_, _>>()?;
-        Ok(Self { title: title.to_owned(), tasks })
+        let place = format!("lakefs://{REPOSITORY}/{}", song.song_id);
+        Ok(Self { title: song.title.clone(), place, tasks, history })
     }
 
-    /// The title, then a line a task: phases with durations, result.
+    /// The title, then a line a task: phases with durations, result; then commits and what they changed.
     pub fn lines(&self, style: Style) -> String {
-        let mut lines = vec![format!("\n♪ {}", style.bold(&self.title))];
+        let mut lines = vec![format!("\n♪ {}  {}", style.bold(&self.title), style.dim(&self.place))];
         lines.extend(self.tasks.iter().map(|task| {
             let result: Vec<String> =
                 task.result.iter().map(|(name, value)| format!("{} {value}", style.dim(name))).collect();
@@ -50,6 +56,9 @@ impl Song {
                 result.join("  ")
             )
         }));
+        if !self.history.is_empty() {
+            lines.push(store::lines(&self.history, style));
+        }
         lines.join("\n")
     }
 }
@@ -88,7 +97,12 @@ mod tests {
     use perago_conductor::Task;
 
     use super::Song;
+    use crate::commands::demo::prepare::SongFile;
     use crate::commands::demo::style::Style;
+
+    fn song() -> SongFile {
+        SongFile { song_id: "song-1".to_owned(), title: "Tune".to_owned(), path: String::new() }
+    }
 
     fn task(output: &str) -> Task {
         let text = format!(
@@ -101,15 +115,15 @@ mod tests {
     #[test]
     fn a_task_is_one_line() {
         let tasks = [task(r#"{"result":{"melody":"C4 D4","notes":[{},{}],"level":0.12345,"count":7}}"#)];
-        let lines = Song::new("Tune", &tasks).unwrap().lines(Style::PLAIN);
+        let lines = Song::new(&song(), &tasks, Vec::new()).unwrap().lines(Style::PLAIN);
         assert_eq!(
             lines,
-            "\n♪ Tune\n  audio.transcribe  queued    3 ms  run   47 ms  melody C4 D4  notes ×2  level 0.12  count 7"
+            "\n♪ Tune  lakefs://songs/song-1\n  audio.transcribe  queued    3 ms  run   47 ms  melody C4 D4  notes ×2  level 0.12  count 7"
         );
     }
 
     #[test]
     fn a_complete_task_without_result_is_a_failure() {
-        assert!(Song::new("Tune", &[task("{}")]).is_err());
+        assert!(Song::new(&song(), &[task("{}")], Vec::new()).is_err());
     }
 }

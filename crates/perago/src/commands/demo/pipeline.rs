@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use perago_conductor::{Client, StartWorkflow, WorkflowRun, WorkflowStatus};
+use perago_conductor::{Client, StartWorkflow, TaskStatus, WorkflowRun, WorkflowStatus};
 use serde_json::{Value, json};
 
 use super::outcome::Song;
 use super::prepare::SongFile;
+use super::store::Store;
 use super::worker::Workers;
 use super::{conductor, internal};
 use crate::failure::Failure;
@@ -27,44 +28,28 @@ pub(super) struct Step {
     /// Name of the task.
     pub task_name: &'static str,
     reference: &'static str,
-    /// Parameters with the expressions that fill them.
-    params: &'static [(&'static str, &'static str)],
+    /// The expression that fills its workspace.
+    workspace: &'static str,
 }
 
 /// The steps in their order.
 pub(super) const STEPS: [Step; 3] = [
-    Step {
-        task_name: "metadata.validate",
-        reference: "validate",
-        params: &[("song_id", "${workflow.input.song_id}"), ("path", "${workflow.input.path}")],
-    },
-    Step {
-        task_name: "features.build",
-        reference: "features",
-        params: &[
-            ("path", "${workflow.input.path}"),
-            ("sample_count", "${validate.output.result.sample_count}"),
-        ],
-    },
+    Step { task_name: "metadata.validate", reference: "validate", workspace: "${workflow.input.workspace}" },
+    Step { task_name: "features.build", reference: "features", workspace: "${validate.output.workspace}" },
     Step {
         task_name: "audio.transcribe",
         reference: "transcribe",
-        params: &[
-            ("path", "${workflow.input.path}"),
-            ("loudest_level", "${features.output.result.loudest_level}"),
-        ],
+        workspace: "${features.output.workspace}",
     },
 ];
 
 fn workflow_definition() -> Value {
     let tasks = STEPS.map(|step| {
-        let params: serde_json::Map<String, Value> =
-            step.params.iter().map(|(name, expression)| ((*name).to_owned(), json!(expression))).collect();
         json!({
             "name": step.task_name,
             "taskReferenceName": step.reference,
             "type": "SIMPLE",
-            "inputParameters": {"params": params},
+            "inputParameters": {"workspace": step.workspace, "params": {}},
         })
     });
     json!({
@@ -75,8 +60,11 @@ fn workflow_definition() -> Value {
         "ownerEmail": "data@example.com",
         "timeoutPolicy": "TIME_OUT_WF",
         "timeoutSeconds": 600,
-        "inputParameters": ["song_id", "path"],
-        "outputParameters": {"melody": "${transcribe.output.result.melody}"},
+        "inputParameters": ["workspace"],
+        "outputParameters": {
+            "workspace": "${features.output.workspace}",
+            "melody": "${transcribe.output.result.melody}",
+        },
         "tasks": tasks,
     })
 }
@@ -87,29 +75,32 @@ pub(super) async fn register(client: &Client, task_defs: &[Value]) -> Result<(),
     client.put_workflows(&[workflow_definition()]).await.map_err(conductor)
 }
 
-/// Runs one workflow a song and shows each song when it is done, in order.
+/// Commits each song to the store, runs a workflow for it, and shows it when it is done, in order.
+///
+/// Returns the number of commits that tasks and we have made.
 ///
 /// # Errors
 /// The first run that fails, a worker that ends, or runs that stand still.
 pub(super) async fn run(
-    client: &Client,
+    (client, store): (&Client, &Store),
     songs: &[SongFile],
     workers: &mut Workers,
     set_done: impl Fn(usize),
     show: &mut impl FnMut(&Song),
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     let mut waiting = songs.iter();
     let mut open: VecDeque<(&SongFile, String)> = VecDeque::new();
     let mut tasks_shown = 0;
+    let mut commits = 0;
     let mut last_seen = 0;
     let mut moved = Instant::now();
     loop {
         while open.len() < OPEN_RUNS
             && let Some(song) = waiting.next()
         {
-            open.push_back((song, start(client, song).await?));
+            open.push_back((song, start(client, store, song).await?));
         }
-        let Some((song, workflow_id)) = open.front() else { return Ok(()) };
+        let Some((song, workflow_id)) = open.front() else { return Ok(commits) };
         let run = read(client, workflow_id).await?;
         let done = run.tasks.iter().filter(|task| task.status.is_terminal()).count();
         set_done(tasks_shown + done);
@@ -118,12 +109,19 @@ pub(super) async fn run(
         }
         match run.status {
             WorkflowStatus::Completed => {
-                show(&Song::new(&song.title, &run.tasks)?);
+                let history = store.history(&song.song_id).await?;
+                commits += history.len();
+                show(&Song::new(song, &run.tasks, history)?);
                 tasks_shown += done;
                 open.pop_front();
                 continue;
             }
-            status if status.is_terminal() => return Err(failed(&song.title, &run, workers)),
+            // A retry would come after a minute; nobody waits for that in a demo.
+            status
+                if status.is_terminal() || run.tasks.iter().any(|task| task.status == TaskStatus::Failed) =>
+            {
+                return Err(failed(&song.title, &run, workers));
+            }
             _ => {}
         }
         workers.all_alive()?;
@@ -138,10 +136,11 @@ pub(super) async fn run(
     }
 }
 
-async fn start(client: &Client, song: &SongFile) -> Result<String, Failure> {
+async fn start(client: &Client, store: &Store, song: &SongFile) -> Result<String, Failure> {
+    let workspace = store.add(song).await?;
     let start = StartWorkflow {
         name: WORKFLOW_NAME.to_owned(),
-        input: json!({"song_id": song.song_id, "path": song.path}),
+        input: json!({"workspace": workspace}),
         correlation_id: Some(song.song_id.clone()),
         ..StartWorkflow::default()
     };

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 /// A WAV file to run a workflow for.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct SongFile {
-    /// Id, unique in this run.
+    /// Id, unique in this run; also the name of its branch.
     pub song_id: String,
     /// Title for people.
     pub title: String,

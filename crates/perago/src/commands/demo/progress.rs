@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+
+use super::metrics::Moved;
 
 /// How often the line moves.
 const TICK: Duration = Duration::from_millis(80);
@@ -30,9 +32,13 @@ impl Progress {
         self.0.set_message(text);
     }
 
-    /// Sets how many tasks are done.
-    pub fn set(&self, done: usize) {
+    /// Sets how many tasks are done, and says what the workspaces have moved so far.
+    pub fn set(&self, done: usize, moved: impl FnOnce() -> Moved) {
         self.0.set_position(done as u64);
+        if !self.0.is_hidden() {
+            let Moved { down, up } = moved();
+            self.0.set_message(format!("↓ {}  ↑ {}", BinaryBytes(down), BinaryBytes(up)));
+        }
     }
 
     /// Prints something while the line is out of the way.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use anstyle::{AnsiColor, Style as Ansi};
+use perago_lakefs::DiffKind;
 
 /// Paints text, or leaves it as it is.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,16 @@ impl Style {
     /// A name.
     pub fn name(self, text: &str) -> String {
         self.paint(AnsiColor::Cyan.on_default(), text)
+    }
+
+    /// A path of a diff.
+    pub fn change(self, kind: DiffKind, text: &str) -> String {
+        let colour = match kind {
+            DiffKind::Added => AnsiColor::Green,
+            DiffKind::Removed => AnsiColor::Red,
+            _ => AnsiColor::Yellow,
+        };
+        self.paint(colour.on_default(), text)
     }
 
     fn paint(self, style: Ansi, text: &str) -> String {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use perago_dev::DevHandle;
+use perago_dev::{DevHandle, StoreKey};
 use perago_worker::executor::launch::ExecutorProgram;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -179,6 +179,9 @@ fn command(program: &ExecutorProgram, folder: &Folder, module: &TaskModule, serv
     let directory = |purpose: &str| folder.of_worker(purpose, module.task_name);
     command
         .env("CONDUCTOR_SERVER_URL", server.conductor_url())
+        .env("LAKECTL_SERVER_ENDPOINT_URL", server.lakefs_url())
+        .env("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", StoreKey::DEFAULT)
+        .env("LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY", StoreKey::DEFAULT)
         .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", server.otlp_url())
         .env("OTEL_METRIC_EXPORT_INTERVAL", EXPORT_INTERVAL)
         .env("PERAGO_INSTANCE_ID", "demo")
@@ -186,6 +189,7 @@ fn command(program: &ExecutorProgram, folder: &Folder, module: &TaskModule, serv
         .env("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", DRAIN_DEADLINE)
         .env("PERAGO_LOG_ROOT", folder.logs())
         .env("PERAGO_WORKSPACE_ROOT", directory("workspaces"))
+        .env("PERAGO_WORKSPACE_CACHE_DIR", folder.cache())
         .env("PERAGO_STATE_DIR", directory("state"))
         .current_dir(folder.elsewhere())
         .stdin(Stdio::null())

@@ -1,0 +1,144 @@
+//! What the journal says of one attempt.
+
+use std::collections::BTreeMap;
+
+use perago_conductor::{Task, TaskResult};
+use serde::{Deserialize, Serialize};
+
+use crate::executor::result_file::AttemptId;
+
+/// The claim that an attempt holds: what the server must show for the task to be ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The task's type.
+    pub task_name: String,
+    /// Conductor's workflow id.
+    pub workflow_instance_id: String,
+    /// The task's reference name in its workflow.
+    pub reference_task_name: String,
+    /// Conductor's task id.
+    pub task_id: String,
+    /// Which retry it is.
+    pub retry_count: i64,
+    /// How often the task was handed out.
+    pub poll_count: i64,
+}
+
+impl Claim {
+    /// The claim that a poll gave.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            task_name: task.task_type.clone(),
+            workflow_instance_id: task.workflow_instance_id.clone(),
+            reference_task_name: task.reference_task_name.clone(),
+            task_id: task.task_id.clone(),
+            retry_count: task.retry_count,
+            poll_count: task.poll_count,
+        }
+    }
+}
+
+impl Claim {
+    /// Whether it is the claim of this attempt.
+    pub fn is_of(&self, id: &AttemptId) -> bool {
+        self.workflow_instance_id == id.workflow_id
+            && self.task_id == id.task_id
+            && self.retry_count == id.retry_count
+            && self.poll_count == id.poll_count
+    }
+}
+
+/// A commit that waits to be merged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    /// The staging branch.
+    pub branch: String,
+    /// Its commit.
+    pub commit: String,
+}
+
+/// An outcome that the server must get.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// When it was known, in milliseconds since the epoch.
+    pub at: i64,
+    /// What is reported.
+    pub result: TaskResult,
+    /// The failure's code, if it failed.
+    pub failure_code: Option<String>,
+}
+
+/// Why an outcome can never be delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Since when, in milliseconds since the epoch.
+    pub at: i64,
+    /// Why.
+    pub reason: String,
+}
+
+/// One step of an attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The task was claimed.
+    Claimed {
+        /// When, in milliseconds since the epoch.
+        at: i64,
+        /// What the server shows of the claim.
+        claim: Box<Claim>,
+    },
+    /// Changes are staged.
+    Staged(Staged),
+    /// The outcome is known.
+    Finished(Box<Outcome>),
+    /// The outcome can never be delivered.
+    Kept(Kept),
+    /// Nothing is left to do.
+    Closed,
+}
+
+/// An attempt that is not closed.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// When the task was claimed, in milliseconds since the epoch.
+    pub claimed_at: i64,
+    /// The claim.
+    pub claim: Claim,
+    /// What was about to be merged.
+    pub staged: Option<Staged>,
+    /// The outcome, once it is known.
+    pub outcome: Option<Outcome>,
+    /// Why the outcome can never be delivered.
+    pub kept: Option<Kept>,
+}
+
+impl Entry {
+    /// The records that say the same, in order.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let claimed = Record::Claimed { at: self.claimed_at, claim: Box::new(self.claim.clone()) };
+        let staged = self.staged.clone().map(Record::Staged);
+        let finished = self.outcome.clone().map(|outcome| Record::Finished(Box::new(outcome)));
+        let kept = self.kept.clone().map(Record::Kept);
+        [Some(claimed), staged, finished, kept].into_iter().flatten().collect()
+    }
+}
+
+/// Adds one step. A step of an attempt that is not open says nothing any more.
+pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: Record) {
+    if let Record::Claimed { at, claim } = record {
+        let entry = Entry { claimed_at: at, claim: *claim, staged: None, outcome: None, kept: None };
+        entries.insert(number, entry);
+        return;
+    }
+    let Some(entry) = entries.get_mut(&number) else { return };
+    match record {
+        Record::Claimed { .. } => {}
+        Record::Staged(staged) => entry.staged = Some(staged),
+        Record::Finished(outcome) => entry.outcome = Some(*outcome),
+        Record::Kept(kept) => entry.kept = Some(kept),
+        Record::Closed => {
+            entries.remove(&number);
+        }
+    }
+}

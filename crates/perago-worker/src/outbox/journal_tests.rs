@@ -1,0 +1,125 @@
+use proptest::prelude::*;
+
+use perago_conductor::{ResultStatus, Task, TaskResult};
+
+use super::super::entry::{Claim, Kept, Outcome, Staged};
+use super::*;
+
+fn record(kind: u8, number: u64) -> Record {
+    let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
+    match kind % 5 {
+        0 => Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)) },
+        1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),
+        2 => {
+            let mut result = TaskResult::new(&task, "me", ResultStatus::Completed);
+            result.output_data =
+                serde_json::value::RawValue::from_string(r#"{"result":{"x":1.10}}"#.into()).ok();
+            Record::Finished(Box::new(Outcome { at: 2, result, failure_code: None }))
+        }
+        3 => Record::Kept(Kept { at: 3, reason: "gone".into() }),
+        _ => Record::Closed,
+    }
+}
+
+fn text(entries: &BTreeMap<u64, Entry>) -> String {
+    format!("{entries:?}")
+}
+
+fn written(records: &[(u8, u64)]) -> (tempfile::TempDir, BTreeMap<u64, Entry>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, entries, damaged) = Journal::open(folder.path(), false).unwrap();
+    assert!(entries.is_empty() && damaged == 0);
+    let mut wanted = BTreeMap::new();
+    for (kind, number) in records {
+        let record = record(*kind, *number);
+        journal.append(*number, &record).unwrap();
+        apply(&mut wanted, *number, record);
+    }
+    (folder, wanted)
+}
+
+fn any_records() -> impl Strategy<Value = Vec<(u8, u64)>> {
+    proptest::collection::vec((0_u8..5, 0_u64..6), 0..40)
+}
+
+proptest! {
+    /// What was written is read, by whoever looks and by the next one who opens it, who keeps only what is open.
+    #[test]
+    fn what_was_written_is_read(records in any_records()) {
+        let (folder, wanted) = written(&records);
+        let (seen, damaged) = Journal::read(folder.path()).unwrap();
+        prop_assert_eq!((text(&seen), damaged), (text(&wanted), 0));
+        let (_, again, _) = Journal::open(folder.path(), true).unwrap();
+        prop_assert_eq!(text(&again), text(&wanted));
+        let (rewritten, damaged) = Journal::read(folder.path()).unwrap();
+        prop_assert_eq!((text(&rewritten), damaged), (text(&wanted), 0));
+    }
+
+    /// A file that was cut anywhere holds what was written whole before the cut.
+    #[test]
+    fn a_cut_file_holds_its_beginning(records in any_records(), cut in 0.0_f64..1.0) {
+        let (folder, _) = written(&records);
+        let path = folder.path().join(FILE_NAME);
+        let content = std::fs::read(&path).unwrap();
+        let header = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let kept = header + ((content.len() - header) as f64 * cut) as usize;
+        std::fs::write(&path, &content[..kept]).unwrap();
+        let (seen, damaged) = Journal::read(folder.path()).unwrap();
+        prop_assert!(damaged <= 1);
+        let whole = (0..=records.len()).any(|count| {
+            let mut wanted = BTreeMap::new();
+            for (kind, number) in &records[..count] {
+                apply(&mut wanted, *number, record(*kind, *number));
+            }
+            text(&wanted) == text(&seen)
+        });
+        prop_assert!(whole);
+    }
+
+    /// A changed byte behind the header is never taken for content.
+    #[test]
+    fn a_changed_byte_is_noticed(records in proptest::collection::vec((0_u8..4, 0_u64..6), 1..20), place in 0.0_f64..1.0, bit in 0_u8..8) {
+        let (folder, wanted) = written(&records);
+        let path = folder.path().join(FILE_NAME);
+        let mut content = std::fs::read(&path).unwrap();
+        let header = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let place = header + ((content.len() - header - 1) as f64 * place) as usize;
+        content[place] ^= 1 << bit;
+        std::fs::write(&path, content).unwrap();
+        let (seen, damaged) = Journal::read(folder.path()).unwrap();
+        prop_assert!(damaged > 0);
+        prop_assert!(seen.len() <= wanted.len());
+    }
+}
+
+#[test]
+fn a_newer_journal_is_refused_and_not_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    std::fs::write(&path, "perago-journal 2\nwhat it may be").unwrap();
+    let error = Journal::open(folder.path(), false).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { found: 2, .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "perago-journal 2\nwhat it may be");
+    std::fs::write(&path, "something else\n").unwrap();
+    assert!(matches!(Journal::open(folder.path(), false), Err(JournalError::Foreign(_))));
+}
+
+#[test]
+fn a_long_file_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, mut entries, _) = Journal::open(folder.path(), false).unwrap();
+    let mut number = 0;
+    while !journal.is_long() {
+        number += 1;
+        for kind in [0, 2, 4] {
+            let record = record(kind, number);
+            journal.append(number, &record).unwrap();
+            apply(&mut entries, number, record);
+        }
+    }
+    journal.rewrite(&entries).unwrap();
+    assert!(!journal.is_long());
+    assert!(std::fs::metadata(folder.path().join(FILE_NAME)).unwrap().len() < 100);
+    journal.append(1, &record(0, 1)).unwrap();
+    assert_eq!(Journal::read(folder.path()).unwrap().0.len(), 1);
+}

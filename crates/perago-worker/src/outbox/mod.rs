@@ -1,0 +1,184 @@
+//! What a worker owes its server: every claimed task, and every outcome that is not known to be with it.
+//!
+//! Each step is written down before it has effects outside, so that the successor of a killed supervisor knows what
+//! was under way: it delivers outcomes, and gives back tasks whose bodies died with the supervisor. An outcome that can
+//! never be delivered is kept with the reason, for `perago status` to show.
+
+mod entry;
+mod journal;
+mod recover;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use perago_conductor::{Task, TaskResult};
+
+pub use entry::{Claim, Entry, Kept, Outcome, Record, Staged};
+pub use journal::{Journal, JournalError};
+pub use recover::resolve;
+
+use crate::attempt::outcome::Finished;
+use crate::executor::message::{Ended, Outcome as BodyOutcome};
+use crate::executor::pool::BodyEnd;
+use crate::executor::result_file::AttemptId;
+use crate::logs::{Level, Logger, Record as LogRecord};
+
+/// A cheap handle to what one worker owes.
+#[derive(Debug, Clone)]
+pub struct Outbox(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    journal: RefCell<Journal>,
+    entries: RefCell<BTreeMap<u64, Entry>>,
+    next: Cell<u64>,
+    logger: Logger,
+    is_failing: Cell<bool>,
+}
+
+/// How an outbox keeps what it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboxOptions {
+    /// Whether each step is on the disk before the next one, so that it outlives a loss of power.
+    pub is_synced: bool,
+    /// How long outcomes are kept that can never be delivered.
+    pub retention: Duration,
+}
+
+impl Outbox {
+    /// Opens the outbox in a state directory, with what an earlier supervisor has left open.
+    ///
+    /// # Errors
+    /// The journal cannot be used, or a newer version wrote it.
+    pub fn open(directory: &Path, options: OutboxOptions, logger: &Logger) -> Result<Self, JournalError> {
+        let oldest = now() - i64::try_from(options.retention.as_millis()).unwrap_or(i64::MAX);
+        let (journal, mut entries, damaged) = Journal::open(directory, options.is_synced)?;
+        if damaged > 0 {
+            logger.write(
+                LogRecord::new(Level::Warning, "journal_damaged", "records of the journal cannot be read")
+                    .with("records", damaged),
+            );
+        }
+        entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
+        let next = entries.last_key_value().map_or(1, |(last, _)| last + 1);
+        let inner = Inner {
+            journal: RefCell::new(journal),
+            entries: RefCell::new(entries),
+            next: Cell::new(next),
+            logger: logger.clone(),
+            is_failing: Cell::new(false),
+        };
+        inner.compact();
+        Ok(Self(Rc::new(inner)))
+    }
+
+    /// What an earlier supervisor has left to do.
+    pub fn left_open(&self) -> Vec<(u64, Entry)> {
+        let entries = self.0.entries.borrow();
+        let open = entries.iter().filter(|(_, entry)| entry.kept.is_none());
+        open.map(|(number, entry)| (*number, entry.clone())).collect()
+    }
+
+    /// Takes over what executors wrote before the earlier supervisor could hear of it.
+    ///
+    /// A workspace whose publication nobody has done is gone with its supervisor, so that its result says nothing.
+    pub fn take_ended(
+        &self,
+        ended: Vec<(AttemptId, Ended)>,
+        has_workspace: bool,
+        worker_id: &str,
+        reason_limit: usize,
+    ) {
+        for (id, ended) in ended {
+            if has_workspace && matches!(ended.outcome, BodyOutcome::Completed(_)) {
+                continue;
+            }
+            let open = self.left_open();
+            let Some((number, _)) =
+                open.into_iter().find(|(_, entry)| entry.outcome.is_none() && entry.claim.is_of(&id))
+            else {
+                continue;
+            };
+            let task = Task { task_id: id.task_id, workflow_instance_id: id.workflow_id, ..Task::default() };
+            let end = BodyEnd::Ended(Box::new(ended));
+            let finished = Finished::of_body(&task, worker_id, end, None, reason_limit);
+            self.finished(number, &finished.result, finished.failure_code.as_deref());
+        }
+    }
+
+    /// A task was claimed. Returns the number of its entry.
+    pub fn claimed(&self, task: &Task) -> u64 {
+        let number = self.0.next.get();
+        self.0.next.set(number + 1);
+        self.0.note(number, Record::Claimed { at: now(), claim: Box::new(Claim::of(task)) });
+        number
+    }
+
+    /// Changes are staged and about to be merged.
+    pub fn staged(&self, number: u64, branch: &str, commit: &str) {
+        let staged = Staged { branch: branch.to_owned(), commit: commit.to_owned() };
+        self.0.note(number, Record::Staged(staged));
+    }
+
+    /// The outcome is known: from now on it reaches the server, or is kept.
+    pub fn finished(&self, number: u64, result: &TaskResult, failure_code: Option<&str>) {
+        let outcome =
+            Outcome { at: now(), result: result.clone(), failure_code: failure_code.map(str::to_owned) };
+        self.0.note(number, Record::Finished(Box::new(outcome)));
+    }
+
+    /// Nothing is left to do.
+    pub fn closed(&self, number: u64) {
+        self.0.note(number, Record::Closed);
+    }
+
+    /// The outcome can never be delivered.
+    pub fn kept(&self, number: u64, reason: &str) {
+        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned() }));
+    }
+}
+
+impl Inner {
+    fn note(&self, number: u64, record: Record) {
+        // What is done with leaves nothing to compact for.
+        let written = self.journal.borrow_mut().append(number, &record);
+        entry::apply(&mut self.entries.borrow_mut(), number, record);
+        self.tell(written);
+        if self.journal.borrow().is_long() {
+            self.compact();
+        }
+    }
+
+    fn compact(&self) {
+        let written = self.journal.borrow_mut().rewrite(&self.entries.borrow());
+        self.tell(written);
+    }
+
+    /// The first failure and the end of failures: a full disk must not be filled further.
+    fn tell(&self, written: std::io::Result<()>) {
+        let is_failing = written.is_err();
+        if self.is_failing.replace(is_failing) == is_failing {
+            return;
+        }
+        match written {
+            Ok(()) => self.logger.event(Level::Info, "journal_recovered", "the journal can be written again"),
+            Err(error) => self.logger.write(
+                LogRecord::new(
+                    Level::Error,
+                    "journal_failed",
+                    "the journal cannot be written: outcomes that are not delivered die with this process",
+                )
+                .with("error", error.to_string()),
+            ),
+        }
+    }
+}
+
+/// Milliseconds since the epoch.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
