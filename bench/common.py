@@ -59,7 +59,7 @@ def pss_megabytes(pids: list[int]) -> float:
 
 
 def resident_megabytes(pid: int, field: str = "VmRSS") -> float:
-    """Return what is resident of a process, or with `VmHWM` the most that ever was; the page cache is not in it."""
+    """Return what is resident of a process, or with `VmHWM` the most that ever was; no page cache."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024

@@ -2,11 +2,12 @@
 
     .venv/bin/python bench/workspace.py [--rounds 5] [--parts small,large,growth,memory,requests] [--peer …]
 
-Everything runs on the embedded engine and store; where PERAGO_TEST_LAKEFS=1, again on the real lakeFS that the
-LAKECTL_* variables name. An attempt counts from its claim to its accepted result, as the engine's own records say. Each
-starts from the same commit on a branch of its own, and what it has published is looked at. "Cold" is the first attempt
-of a new worker with an empty cache, "warm" its second one; the copy makes its directory, the branch and the merge as
-well, but verifies, caches and fences nothing. The last lines are the tables of RESULTS.md.
+Everything runs on the embedded engine and store; where PERAGO_TEST_LAKEFS=1, again on the real lakeFS that
+the LAKECTL_* variables name. An attempt counts from its claim to its accepted result, as the engine's own
+records say. Each starts from the same commit on a branch of its own, and what it has published is looked at.
+"Cold" is the first attempt of a new worker with an empty cache, "warm" its second one. The copy makes its
+directory, the branch and the merge as well, but verifies, caches and fences nothing. The last lines are the
+tables of RESULTS.md.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Times:
 
 
 def contend(bench: Bench, title: str, repository: Repository, commit: str, rounds: int) -> Times:
-    """Let the contenders take turns; every second round starts with the other one. The peer has one attempt."""
+    """Let the contenders take turns, each first in every second round. The peer has one attempt."""
     times = Times()
 
     def ours() -> None:
@@ -145,7 +146,8 @@ def contend(bench: Bench, title: str, repository: Repository, commit: str, round
 
 
 HEAD = (
-    f"| one small file added to | copy, {COPIES_AT_ONCE} at once | perago, cold | perago, warm | peer 0.6.1 |\n"
+    f"| one small file added to | copy, {COPIES_AT_ONCE} at once "
+    "| perago, cold | perago, warm | peer 0.6.1 |\n"
     "| --- | --- | --- | --- | --- |"
 )
 
@@ -221,8 +223,8 @@ def requests(bench: Bench) -> None:
     repository = Repository(bench.services)
     commit = repository.fill(range(200), 4096)
     bench.tables += [
-        "\n| 200 files of 4 KiB | objects read | bytes of objects | objects written | branches, commits, merges "
-        "| other requests |",
+        "\n| 200 files of 4 KiB | objects read | bytes of objects | objects written "
+        "| branches, commits, merges | other requests |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     with Proxy(bench.services.store, keeps_host=True) as proxy, bench.worker(perago_command(), proxy.url):
@@ -262,8 +264,8 @@ PARTS = {"small": small, "large": large, "growth": growth, "memory": memory, "re
 def keep_apart(folder: str) -> None:
     """Ask ext4 to keep the directories of the contenders apart (chattr(1)).
 
-    Without a journal it creates a file the slower the more were removed nearby in the last minutes: whoever comes
-    second would pay for the first one's tidying.
+    Without a journal it creates a file the slower the more were removed nearby in the last minutes: whoever
+    comes second would pay for the first one's tidying.
     """
     subprocess.run(["chattr", "+T", folder], check=False, stderr=subprocess.DEVNULL)
 
@@ -280,7 +282,10 @@ def main() -> None:
     parts = [part for part in PARTS if part in options.parts.split(",")]
     copier = build_example("perago-lakefs", "parallel_copy")
     for is_real in (False, True) if wants_real_lakefs() else (False,):
-        with tempfile.TemporaryDirectory() as folder, services(Path(folder), is_real, options.in_memory) as found:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            services(Path(folder), is_real, options.in_memory) as found,
+        ):
             keep_apart(folder)
             conductor = Conductor(found.conductor_url, "embedded")
             conductor.define(TASK, has_workspace=True)

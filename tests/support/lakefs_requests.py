@@ -21,9 +21,8 @@ def reads_object(exchange: Exchange) -> bool:
 
 def writes_object(exchange: Exchange) -> bool:
     """Whether it belongs to an upload."""
-    return exchange.path.startswith(_OBJECT_STORE) and exchange.method == "PUT" or (
-        exchange.method in ("POST", "PUT") and bool(_WRITE.search(exchange.path))
-    )
+    is_direct = exchange.method == "PUT" and exchange.path.startswith(_OBJECT_STORE)
+    return is_direct or (exchange.method in ("POST", "PUT") and bool(_WRITE.search(exchange.path)))
 
 
 def changes_branch(exchange: Exchange) -> bool:

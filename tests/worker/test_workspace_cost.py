@@ -24,7 +24,7 @@ MOST_ABOVE_IDLE_KILOBYTES = 64 * 1024
 
 @pytest.fixture(scope="module", params=["s3", "local"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Engine and store in one, with signed URLs and without; objects are in files, as this file needs the memory."""
+    """Engine and store in one, with signed URLs and without; objects are in files, because they are large."""
     folder = tmp_path_factory.mktemp("store")
     with embedded_server("--object-store", request.param, "--data-dir", str(folder)) as url:
         yield url
