@@ -10,8 +10,9 @@ mod tests;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -31,6 +32,7 @@ const KEPT_PERCENT: u64 = 90;
 /// Space that is left free beside what attempts need.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
+const COPY_BUFFER_BYTES: usize = 256 * 1024;
 /// Uses of one content within this time count as one.
 const USE_RESOLUTION: Duration = Duration::from_secs(60);
 /// The index is written when so many contents, or so many bytes, are new: what a crash forgets is bounded.
@@ -143,10 +145,42 @@ impl Cache {
     /// file input and output. Returns whether it is here now; other processes learn it with [`Self::flush`].
     pub fn keep(&self, object: ObjectKey, hash: blake3::Hash, source: Content<'_>, reserved: u64) -> bool {
         let kept = self.try_keep(object, *hash.as_bytes(), source, reserved).unwrap_or(false);
+        self.stay_bounded();
+        kept
+    }
+
+    fn stay_bounded(&self) {
         if self.index().bytes() > self.options.most_bytes {
             let _ = self.shrink_to(self.options.most_bytes / 100 * KEPT_PERCENT);
         }
-        kept
+    }
+
+    /// Begins a copy of a content that is still arriving, unless it would take space of which `reserved` bytes are
+    /// needed elsewhere. `None` as well where a whole file is copied without work.
+    pub fn draft(&self, size: u64, reserved: u64) -> Option<Draft> {
+        let has_room =
+            || self.free_bytes().is_ok_and(|free| free >= reserved.saturating_add(size + SPARE_BYTES));
+        if size > self.options.most_bytes || self.copier.shares_blocks() || !has_room() {
+            return None;
+        }
+        let place = self.temporary();
+        let file = create_blob(&place).ok()?;
+        Some(Draft { file, place, size })
+    }
+
+    /// Keeps a draft whose content is complete and has this hash. Blocks on file input and output. Returns whether it is
+    /// here now.
+    pub fn adopt(&self, object: ObjectKey, hash: blake3::Hash, draft: Draft) -> bool {
+        let blob = *hash.as_bytes();
+        let adopted = self.state_of(&draft.file).and_then(|state| {
+            if state.size != draft.size {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the copy is not complete"));
+            }
+            place_blob(&draft.place, &self.path_of(&blob))?;
+            self.record(Record { object, blob, state })
+        });
+        self.stay_bounded();
+        adopted.is_ok()
     }
 
     /// Lets other processes know what was kept, also after this one's death. Blocks on file input and output.
@@ -220,12 +254,9 @@ impl Cache {
     }
 
     fn store(&self, path: &Path, source: Content<'_>) -> io::Result<BlobState> {
-        // No secret: what is there already is never written to.
-        let name = format!("{:032x}", fastrand::u128(..));
-        let temporary = self.options.place.join("new").join(name);
+        let temporary = self.temporary();
         let written = (|| {
-            // Read-only for whoever opens it next.
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
+            let mut file = create_blob(&temporary)?;
             match source {
                 Content::File(source) => self.copier.copy(source, source.metadata()?.len(), &file)?,
                 Content::Bytes(bytes) => file.write_all(bytes)?,
@@ -237,19 +268,18 @@ impl Cache {
                     "the file changed while it was copied",
                 ));
             }
-            match std::fs::rename(&temporary, path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-                    std::fs::rename(&temporary, path)?;
-                }
-                renamed => renamed?,
-            }
+            place_blob(&temporary, path)?;
             Ok(state)
         })();
         if written.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
         written
+    }
+
+    // No secret: what is there already is never written to.
+    fn temporary(&self) -> PathBuf {
+        self.options.place.join("new").join(format!("{:032x}", fastrand::u128(..)))
     }
 
     fn shrink_to(&self, most_bytes: u64) -> io::Result<()> {
@@ -343,6 +373,54 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+/// A copy of a content that is still arriving; dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    place: PathBuf,
+    size: u64,
+}
+
+impl Draft {
+    /// Copies a part of `source` to the same place. Blocks on file input and output.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn copy_part(&self, source: &File, part: Range<u64>) -> io::Result<()> {
+        let mut buffer = vec![0; COPY_BUFFER_BYTES.min((part.end - part.start) as usize)];
+        let mut position = part.start;
+        while position < part.end {
+            let length = buffer.len().min((part.end - position) as usize);
+            source.read_exact_at(&mut buffer[..length], position)?;
+            self.file.write_all_at(&buffer[..length], position)?;
+            position += length as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It is not there any more when it was adopted.
+        let _ = std::fs::remove_file(&self.place);
+    }
+}
+
+fn create_blob(place: &Path) -> io::Result<File> {
+    // Read-only for whoever opens it next.
+    OpenOptions::new().write(true).create_new(true).mode(0o400).open(place)
+}
+
+fn place_blob(temporary: &Path, path: &Path) -> io::Result<()> {
+    match std::fs::rename(temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+            std::fs::rename(temporary, path)
+        }
+        renamed => renamed,
     }
 }
 

@@ -148,6 +148,25 @@ fn a_cache_that_others_can_write_to_is_refused() {
 }
 
 #[test]
+fn a_copy_made_while_the_content_arrives_is_kept_whole_or_not_at_all() {
+    let shelf = Shelf::new(1000);
+    let cache = shelf.open();
+    let (content, source) = (b"content", file_of(b"content"));
+    let unfinished = || std::fs::read_dir(shelf.folder.path().join("cache/new")).unwrap().count();
+    assert!(cache.draft(1001, 0).is_none() && cache.draft(7, u64::MAX).is_none());
+    let draft = cache.draft(7, 0).unwrap();
+    draft.copy_part(&source, 4..7).unwrap();
+    draft.copy_part(&source, 0..4).unwrap();
+    assert!(cache.adopt([1; 32], blake3::hash(content), draft));
+    assert_eq!(fetch(&cache, 1).unwrap(), content);
+    let draft = cache.draft(7, 0).unwrap();
+    draft.copy_part(&source, 0..4).unwrap();
+    assert!(!cache.adopt([2; 32], blake3::hash(b"other"), draft), "a part is missing");
+    drop(cache.draft(7, 0));
+    assert_eq!((fetch(&cache, 2), unfinished(), shelf.blobs().len()), (None, 0, 1));
+}
+
+#[test]
 fn many_writers_lose_nothing() {
     let shelf = Shelf::new(1_000_000);
     std::thread::scope(|scope| {

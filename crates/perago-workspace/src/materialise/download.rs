@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::fetch::Sink;
-use super::verify::{Hashes, differ, equal_twice};
+use super::verify::{Copying, Hashes, differ, equal_twice};
 use super::{Finished, Job, Transfers, count_file, finished, permits};
 use crate::blocking;
 use crate::cache::Content;
@@ -30,23 +30,27 @@ const PART_MEMORY_BYTES: u64 = 1024 * 1024;
 impl<R: Repository> Transfers<R> {
     /// Downloads a file in ranges.
     pub(super) async fn download_large(&self, job: Job) -> Result<Finished, WorkspaceError> {
-        let (mut file, mut hash, mut agrees) = self.read_large(&job).await?;
+        let mut large = self.read_large(&job).await?;
         let mut warning = None;
-        if !agrees {
-            let first = hash;
+        if !large.agrees {
+            let first = large.hash;
             self.remove(&job).await?;
-            (file, hash, agrees) = self.read_large(&job).await?;
-            if !agrees && first != hash {
+            large = self.read_large(&job).await?;
+            if !large.agrees && first != large.hash {
                 return Err(differ(&job.object));
             }
-            warning = (!agrees).then(|| equal_twice(&job.object));
+            warning = (!large.agrees).then(|| equal_twice(&job.object));
         }
+        let Large { file, hash, copying, .. } = large;
         let keep = self.keep.clone();
         let (progress, outstanding) = (Arc::clone(&self.progress), Arc::clone(&self.outstanding));
         blocking(move || {
             let failed = |error| WorkspaceError::local("write", &job.path, error);
             let state = FileState::of(&*file).map_err(failed)?;
-            keep.keep(&job.object, hash, Content::File(&file));
+            match copying {
+                Some(copying) => keep.adopt(&job.object, hash, copying),
+                None => keep.keep(&job.object, hash, Content::File(&file)),
+            }
             count_file(&progress, &outstanding, job.object.size);
             Ok(finished(&job, state, hash, warning))
         })
@@ -61,14 +65,14 @@ impl<R: Repository> Transfers<R> {
         .await
     }
 
-    async fn read_large(&self, job: &Job) -> Result<(Arc<File>, blake3::Hash, bool), WorkspaceError> {
+    async fn read_large(&self, job: &Job) -> Result<Large, WorkspaceError> {
         let size = job.object.size;
-        let (directory, path) = (Arc::clone(&self.directory), job.path.clone());
-        let file = blocking(move || {
-            let failed = |error| WorkspaceError::local("write", &path, error);
-            let file = FileCreator::new(&directory).create(&path).map_err(failed)?;
+        let (directory, keep, wanted) = (Arc::clone(&self.directory), self.keep.clone(), job.clone());
+        let (file, copying) = blocking(move || {
+            let failed = |error| WorkspaceError::local("write", &wanted.path, error);
+            let file = FileCreator::new(&directory).create(&wanted.path).map_err(failed)?;
             file.set_len(size).map_err(failed)?;
-            Ok(Arc::new(file))
+            Ok((Arc::new(file), keep.copying(&wanted.object)))
         })
         .await?;
         let parts: Vec<Range<u64>> =
@@ -78,9 +82,10 @@ impl<R: Repository> Transfers<R> {
             .map(|(index, part)| self.read_part(job, &file, index, part, &done))
             .buffer_unordered(PARTS_AT_ONCE)
             .try_for_each(|()| async { Ok(()) });
-        let hashing = hash_behind(job, &file, &parts, waiting);
-        let ((), (hash, agrees)) = tokio::try_join!(reading, hashing)?;
-        Ok((file, hash, agrees))
+        let hashing = hash_behind(job, &file, &parts, waiting.clone());
+        let copying = copy_behind(copying, &file, &parts, waiting);
+        let ((), (hash, agrees), copying) = tokio::try_join!(reading, hashing, copying)?;
+        Ok(Large { file, hash, agrees, copying })
     }
 
     async fn read_part(
@@ -127,6 +132,30 @@ async fn hash_behind(
         .await?;
     }
     Ok(hashes.finish(&job.object))
+}
+
+// The same for the cache: a copy at the end would make the body wait for it.
+async fn copy_behind(
+    mut copying: Option<Copying>,
+    file: &Arc<File>,
+    parts: &[Range<u64>],
+    mut waiting: watch::Receiver<Vec<bool>>,
+) -> Result<Option<Copying>, WorkspaceError> {
+    for (index, part) in parts.iter().enumerate() {
+        let Some(copy) = copying.take() else { break };
+        waiting.wait_for(|done| done[index]).await.expect("the sender lives as long as the reads");
+        let (file, part) = (Arc::clone(file), part.clone());
+        copying = blocking(move || Ok(copy.copy_part(&file, part).then_some(copy))).await?;
+    }
+    Ok(copying)
+}
+
+/// A large file that has arrived.
+struct Large {
+    file: Arc<File>,
+    hash: blake3::Hash,
+    agrees: bool,
+    copying: Option<Copying>,
 }
 
 struct Written<'a> {

@@ -360,6 +360,10 @@ fn finished(job: &Job, state: FileState, hash: blake3::Hash, warning: Option<Str
 /// Counts a file that is complete; its bytes were counted as they came.
 fn count_file(progress: &Progress, outstanding: &AtomicU64, size: u64) {
     progress.done_files.fetch_add(1, Ordering::Relaxed);
+    subtract(outstanding, size);
+}
+
+fn subtract(outstanding: &AtomicU64, size: u64) {
     let _ = outstanding
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(size)));
 }
