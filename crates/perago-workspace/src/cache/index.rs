@@ -218,7 +218,9 @@ mod tests {
     }
 
     fn append(index: &mut Index, records: &[Record]) {
-        records.iter().for_each(|record| index.note(*record));
+        for record in records {
+            index.note(*record);
+        }
         index.append().unwrap();
     }
 

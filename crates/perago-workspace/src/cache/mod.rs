@@ -4,26 +4,27 @@
 //! writes in place changes nothing here. Blobs are not synced to disk one by one; instead, one that was written in an
 //! earlier boot of the machine is hashed again before it is trusted. What cannot be kept or read is simply not cached.
 
+mod blob;
 mod index;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::ops::Range;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use perago_contract::FailureCode;
-use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::FlockOperation;
 
 use crate::copy::Copier;
 use crate::error::WorkspaceError;
 use crate::store::ObjectEntry;
 
+pub use blob::{Content, Draft};
+use blob::{create_blob, hash_of, note_use, place_blob};
 pub use index::ObjectKey;
 use index::{BlobName, BlobState, Index, Record};
 
@@ -31,10 +32,6 @@ use index::{BlobName, BlobState, Index, Record};
 const KEPT_PERCENT: u64 = 90;
 /// Space that is left free beside what attempts need.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
-const HASH_BUFFER_BYTES: usize = 256 * 1024;
-const COPY_BUFFER_BYTES: usize = 256 * 1024;
-/// Uses of one content within this time count as one.
-const USE_RESOLUTION: Duration = Duration::from_secs(60);
 /// The index is written when so many contents, or so many bytes, are new: what a crash forgets is bounded.
 const UNWRITTEN_RECORDS: usize = 512;
 const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
@@ -56,24 +53,6 @@ pub struct Cache {
     boot: u64,
     copier: Copier,
     index: Mutex<Index>,
-}
-
-/// Where a content is that is to be kept.
-#[derive(Debug, Clone, Copy)]
-pub enum Content<'a> {
-    /// All of a file.
-    File(&'a File),
-    /// In memory.
-    Bytes(&'a [u8]),
-}
-
-impl Content<'_> {
-    fn length(self) -> io::Result<u64> {
-        match self {
-            Self::File(file) => Ok(file.metadata()?.len()),
-            Self::Bytes(bytes) => Ok(bytes.len() as u64),
-        }
-    }
 }
 
 /// What names an object's bytes: equal keys are equal contents.
@@ -163,20 +142,15 @@ impl Cache {
         if size > self.options.most_bytes || self.copier.shares_blocks() || !has_room() {
             return None;
         }
-        let place = self.temporary();
-        let file = create_blob(&place).ok()?;
-        Some(Draft { file, place, size })
+        Draft::begin(self.temporary(), size).ok()
     }
 
     /// Keeps a draft whose content is complete and has this hash. Blocks on file input and output. Returns whether it is
     /// here now.
     pub fn adopt(&self, object: ObjectKey, hash: blake3::Hash, draft: Draft) -> bool {
         let blob = *hash.as_bytes();
-        let adopted = self.state_of(&draft.file).and_then(|state| {
-            if state.size != draft.size {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the copy is not complete"));
-            }
-            place_blob(&draft.place, &self.path_of(&blob))?;
+        let adopted = self.state_of(draft.file()).and_then(|state| {
+            draft.put(&self.path_of(&blob))?;
             self.record(Record { object, blob, state })
         });
         self.stay_bounded();
@@ -376,80 +350,10 @@ impl Drop for Cache {
     }
 }
 
-/// A copy of a content that is still arriving; dropped, it leaves nothing.
-#[derive(Debug)]
-pub struct Draft {
-    file: File,
-    place: PathBuf,
-    size: u64,
-}
-
-impl Draft {
-    /// Copies a part of `source` to the same place. Blocks on file input and output.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn copy_part(&self, source: &File, part: Range<u64>) -> io::Result<()> {
-        let mut buffer = vec![0; COPY_BUFFER_BYTES.min((part.end - part.start) as usize)];
-        let mut position = part.start;
-        while position < part.end {
-            let length = buffer.len().min((part.end - position) as usize);
-            source.read_exact_at(&mut buffer[..length], position)?;
-            self.file.write_all_at(&buffer[..length], position)?;
-            position += length as u64;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // It is not there any more when it was adopted.
-        let _ = std::fs::remove_file(&self.place);
-    }
-}
-
-fn create_blob(place: &Path) -> io::Result<File> {
-    // Read-only for whoever opens it next.
-    OpenOptions::new().write(true).create_new(true).mode(0o400).open(place)
-}
-
-fn place_blob(temporary: &Path, path: &Path) -> io::Result<()> {
-    match std::fs::rename(temporary, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-            std::fs::rename(temporary, path)
-        }
-        renamed => renamed,
-    }
-}
-
-// The time of the last use orders evictions; that of the last change proves the content.
-fn note_use(blob: &File) {
-    let is_recent = |used: SystemTime| used.elapsed().is_ok_and(|since| since < USE_RESOLUTION);
-    if blob.metadata().and_then(|found| found.accessed()).is_ok_and(is_recent) {
-        return;
-    }
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let same = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let _ = rustix::fs::futimens(blob, &Timestamps { last_access: now, last_modification: same });
-}
-
 struct Blob {
     path: PathBuf,
     size: u64,
     used: (i64, i64),
-}
-
-fn hash_of(mut file: &File) -> io::Result<BlobName> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; HASH_BUFFER_BYTES];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(*hasher.finalize().as_bytes()),
-            length => hasher.update(&buffer[..length]),
-        };
-    }
 }
 
 // Where the system does not say which boot this is, every process is one of its own: blobs are always hashed.

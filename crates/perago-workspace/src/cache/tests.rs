@@ -1,7 +1,9 @@
 //! What is kept, what is trusted, what goes first.
 
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 
 use super::*;
 
@@ -38,7 +40,7 @@ fn file_of(content: &[u8]) -> File {
 
 fn keep(cache: &Cache, object: u8, content: &[u8]) -> bool {
     let file = file_of(content);
-    let source = if object % 2 == 0 { Content::Bytes(content) } else { Content::File(&file) };
+    let source = if object.is_multiple_of(2) { Content::Bytes(content) } else { Content::File(&file) };
     let kept = cache.keep([object; 32], blake3::hash(content), source, 0);
     cache.flush();
     kept
