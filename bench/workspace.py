@@ -113,8 +113,13 @@ class Times:
     def row(self, title: str) -> str:
         """One row of the table."""
         measured = (self.copy, self.cold, self.warm, self.peer)
-        cells = [f"{spread(times)} s" if times else "" for times in measured]
+        cells = [in_seconds(times) if times else "" for times in measured]
         return f"| {' | '.join([title, *cells])} |"
+
+
+def in_seconds(times: list[float]) -> str:
+    """Return `median s (min to max)`, or the only figure."""
+    return spread(times).replace(" (", " s (") if len(times) > 1 else f"{times[0]:.3f} s"
 
 
 def contend(bench: Bench, title: str, repository: Repository, commit: str, rounds: int) -> Times:
@@ -183,9 +188,9 @@ def growth(bench: Bench) -> None:
         commit = repository.fill(range(before, files), 1024)
         before = files
         times = contend(without_peer, f"{files:,} files", repository, commit, max(bench.rounds // 2, 1))
-        cells = [f"{files:,}", f"{spread(times.copy)} s"]
+        cells = [f"{files:,}", in_seconds(times.copy)]
         for ours in (times.cold, times.warm):
-            cells += [f"{spread(ours)} s", f"{1e6 * statistics.median(ours) / files:.0f} µs"]
+            cells += [in_seconds(ours), f"{1e6 * statistics.median(ours) / files:.0f} µs"]
         bench.tables.append(f"| {' | '.join(cells)} |")
 
 
