@@ -16,7 +16,7 @@ use perago_lakefs::{
     Address, Client, ClientOptions, CommitOutcome, CommitRequest, Credentials, NewRepository, Secret, Upload,
     UploadSource,
 };
-use perago_worker::workspace::{Transfer, WorkspaceService};
+use perago_worker::workspace::{Transfer, UsedRepositories, WorkspaceService};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
 };
@@ -64,6 +64,7 @@ async fn measure() {
         spec: serde_json::from_str(r#"{"prefix": "in", "on_moved_head": "merge"}"#).unwrap(),
         dialect: GlobDialect::default(),
         merge_limit: Duration::from_secs(60),
+        used: UsedRepositories::open(folder.path()),
     };
     let input =
         WorkspaceRef { repository: name, branch: "main".to_owned(), ref_type: RefType::Commit, reference };

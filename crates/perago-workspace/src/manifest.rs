@@ -73,6 +73,24 @@ struct Comparison {
 }
 
 impl Manifest {
+    /// Notes what is in a directory that nobody checked out: no object is behind its files, so their checksums are
+    /// empty. Reads every file.
+    ///
+    /// # Errors
+    /// What [`Directory::scan`] refuses, or a file that cannot be read.
+    pub fn of(directory: &Directory) -> Result<Self, WorkspaceError> {
+        let mut manifest = Self::default();
+        for (path, state) in directory.scan()? {
+            let hash = hash_of(directory, &path)?;
+            let object = ObjectIdentity { size: state.size, checksum: String::new() };
+            manifest.files.insert(path, ManifestEntry { state, hash, object });
+        }
+        manifest.taken_at = directory
+            .now()
+            .map_err(|error| WorkspaceError::local("write to", directory.path().display(), error))?;
+        Ok(manifest)
+    }
+
     /// Finds what has changed in a directory since the manifest was taken. Blocks on file input.
     ///
     /// # Errors
@@ -191,6 +209,26 @@ mod tests {
         let edits = checkout.manifest.edits_in(&checkout.directory).unwrap();
         assert_eq!(names(&edits), (vec!["a", "b/new"], vec!["gone"]));
         assert_eq!(edits.written_bytes(), 3);
+    }
+
+    #[test]
+    fn a_directory_that_nobody_checked_out_is_compared_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir(root.join("b")).unwrap();
+        for (name, content) in [("a", "one"), ("b/c", "two"), ("gone", "x")] {
+            std::fs::write(root.join(name), content).unwrap();
+        }
+        let directory = Directory::open(root).unwrap();
+        let manifest = Manifest::of(&directory).unwrap();
+        assert_eq!((manifest.files.len(), manifest.bytes()), (3, 7));
+        assert!(manifest.edits_in(&directory).unwrap().is_empty());
+        std::fs::write(root.join("a"), "ONE").unwrap();
+        std::fs::write(root.join("b/c"), "two").unwrap();
+        std::fs::write(root.join("new"), "").unwrap();
+        std::fs::remove_file(root.join("gone")).unwrap();
+        let edits = manifest.edits_in(&directory).unwrap();
+        assert_eq!(names(&edits), (vec!["a", "new"], vec!["gone"]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fetch;
 mod small;
 mod verify;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,6 +107,13 @@ struct Job {
     object: ObjectEntry,
 }
 
+/// What a prefix holds.
+struct Listing {
+    jobs: Vec<Job>,
+    // Those that an object without content stands for. The objects themselves are never written or deleted.
+    directories: Vec<RelativePath>,
+}
+
 /// A file that is complete and verified.
 struct Finished {
     path: RelativePath,
@@ -136,11 +144,12 @@ pub async fn materialise<R: Repository>(
     repository: &Arc<R>,
     request: &MaterialiseRequest<'_>,
 ) -> Result<Materialised, WorkspaceError> {
-    let jobs = list(repository, request).await?;
+    let Listing { jobs, directories } = list(repository, request).await?;
     let bytes = jobs.iter().map(|job| job.object.size).fold(0, u64::saturating_add);
     request.progress.files.store(jobs.len() as u64, Ordering::Relaxed);
     request.progress.bytes.store(bytes, Ordering::Relaxed);
     let needed = make_room(request, &jobs).await?;
+    make_directories(request, directories).await?;
 
     let outstanding = Arc::new(AtomicU64::new(needed));
     let transfers = Transfers {
@@ -188,20 +197,25 @@ async fn time_of(directory: &Arc<Directory>) -> Result<i128, WorkspaceError> {
 async fn list<R: Repository>(
     repository: &Arc<R>,
     request: &MaterialiseRequest<'_>,
-) -> Result<Vec<Job>, WorkspaceError> {
+) -> Result<Listing, WorkspaceError> {
     let mut jobs: Vec<Job> = Vec::new();
+    let mut directories: Vec<RelativePath> = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page =
-            repeated!(repository.objects(request.reference, request.prefix.listing(), after.as_deref()))
-                .map_err(|error| {
-                    WorkspaceError::store(
-                        &format!("list {:?} of {}", request.prefix.listing(), request.reference),
-                        error,
-                    )
-                })?;
+        let page = repeated!(
+            repository,
+            repository.objects(request.reference, request.prefix.listing(), after.as_deref())
+        )
+        .map_err(|error| {
+            WorkspaceError::store(
+                &format!("list {:?} of {}", request.prefix.listing(), request.reference),
+                error,
+            )
+        })?;
         for object in page.items {
-            if let Some(path) = request.prefix.path_of(&object.key)? {
+            if object.size == 0 && object.key.ends_with('/') {
+                directories.extend(request.prefix.directory_of(&object.key)?);
+            } else if let Some(path) = request.prefix.path_of(&object.key)? {
                 jobs.push(Job { path, object });
             }
         }
@@ -210,23 +224,52 @@ async fn list<R: Repository>(
             None => break,
         }
     }
-    refuse_file_above_file(&jobs)?;
-    Ok(jobs)
+    let files: HashSet<&str> = jobs.iter().map(|job| job.path.as_str()).collect();
+    refuse_file_above_file(&jobs, &files, request.prefix)?;
+    // A file of that name is more than the mark of a directory.
+    directories.retain(|path| !files.contains(path.as_str()) && file_above(path, &files).is_none());
+    Ok(Listing { jobs, directories })
 }
 
 // A store can hold `a` and `a/b`; a directory cannot.
-fn refuse_file_above_file(jobs: &[Job]) -> Result<(), WorkspaceError> {
-    let files: std::collections::HashSet<&str> = jobs.iter().map(|job| job.path.as_str()).collect();
+fn refuse_file_above_file(
+    jobs: &[Job],
+    files: &HashSet<&str>,
+    prefix: &Prefix,
+) -> Result<(), WorkspaceError> {
     for job in jobs {
-        let path = job.path.as_str();
-        let above = path.match_indices('/').map(|(end, _)| &path[..end]).find(|above| files.contains(above));
-        if let Some(above) = above {
-            let message = format!("{above:?} is a file and the directory of {path:?} at once");
+        if let Some(above) = file_above(&job.path, files) {
+            let (above, below) = (format!("{}{above}", prefix.listing()), &job.object.key);
+            let message = format!(
+                "the object {above:?} would be a file and the directory of the object {below:?} at once"
+            );
             return Err(WorkspaceError::new(FailureCode::WorkspacePath, message)
                 .with_hint("no directory can hold both: rename one of the objects, or narrow the prefix"));
         }
     }
     Ok(())
+}
+
+fn file_above<'a>(path: &'a RelativePath, files: &HashSet<&str>) -> Option<&'a str> {
+    path.ancestors().find(|above| files.contains(above))
+}
+
+async fn make_directories(
+    request: &MaterialiseRequest<'_>,
+    directories: Vec<RelativePath>,
+) -> Result<(), WorkspaceError> {
+    if directories.is_empty() {
+        return Ok(());
+    }
+    let directory = Arc::clone(request.directory);
+    blocking(move || {
+        let made = |path| directory.create_directory(path).map_err(|error| (path, error));
+        directories
+            .iter()
+            .try_for_each(made)
+            .map_err(|(path, error)| WorkspaceError::local("make", path, error))
+    })
+    .await
 }
 
 async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64, WorkspaceError> {
