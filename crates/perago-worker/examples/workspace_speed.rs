@@ -100,7 +100,11 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
 }
 
 async fn fill(client: &Client, name: &str, files: usize, bytes: usize) -> String {
-    let namespace = &client.storage_config().await.unwrap().default_namespace_prefix;
+    let config = client.storage_config().await.unwrap();
+    let namespace = match config.default_namespace_prefix.as_str() {
+        "" => format!("{}://bucket/", config.blockstore_type),
+        prefix => prefix.to_owned(),
+    };
     let repository = NewRepository {
         name: name.to_owned(),
         storage_namespace: format!("{namespace}{name}"),

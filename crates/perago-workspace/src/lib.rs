@@ -23,7 +23,7 @@ mod store;
 pub use attempt_directory::{
     AttemptDirectory, AttemptMarker, FoundDirectory, attempt_directories, remove_tree,
 };
-pub use cache::{Cache, CacheOptions};
+pub use cache::{Cache, CacheOptions, Content};
 pub use directory::{Directory, FileCreator, FileState};
 pub use error::WorkspaceError;
 pub use garbage::{

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::time::Duration;
 
 use crate::directory::{Directory, FileState};
 use crate::error::WorkspaceError;
 use crate::path::RelativePath;
 
-/// Clocks of file systems tick in steps of up to 10 ms, so a time this close to the manifest's proves nothing.
-const CLOCK_SLACK_NANOSECONDS: i128 = 20_000_000;
+/// Clocks of file systems tick in steps of up to this length.
+pub(crate) const LONGEST_CLOCK_TICK: Duration = Duration::from_millis(10);
+/// A time this close to the manifest's proves nothing.
+pub(crate) const CLOCK_SLACK: Duration = Duration::from_millis(20);
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What a store calls the content of an object.
@@ -108,6 +111,12 @@ impl Manifest {
         self.files.values().map(|entry| entry.state.size).sum()
     }
 
+    /// Length of the files whose times prove nothing, in bytes.
+    pub(crate) fn fresh_bytes(&self) -> u64 {
+        let fresh = self.files.values().filter(|entry| self.is_too_fresh(&entry.state));
+        fresh.map(|entry| entry.state.size).sum()
+    }
+
     fn compare(&self, scanned: &[(RelativePath, FileState)]) -> Comparison {
         let mut comparison = Comparison::default();
         let mut missing: BTreeMap<&RelativePath, &ManifestEntry> = self.files.iter().collect();
@@ -130,7 +139,7 @@ impl Manifest {
     }
 
     fn is_too_fresh(&self, state: &FileState) -> bool {
-        state.modified.max(state.changed) >= self.taken_at - CLOCK_SLACK_NANOSECONDS
+        state.modified.max(state.changed) >= self.taken_at - CLOCK_SLACK.as_nanos() as i128
     }
 }
 

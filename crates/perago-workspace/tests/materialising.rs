@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use perago_contract::FailureCode;
 use perago_workspace::{
-    Cache, CacheOptions, Directory, MaterialiseRequest, Materialised, Prefix, Progress, StoreErrorKind,
-    TransferOptions, WorkspaceError, materialise,
+    Cache, CacheOptions, Content, Directory, MaterialiseRequest, Materialised, Prefix, Progress,
+    StoreErrorKind, TransferOptions, WorkspaceError, materialise,
 };
 
 use support::memory::{Fault, MemoryRepository, ReadPlan, Tree};
@@ -273,7 +273,7 @@ async fn what_does_not_fit_is_refused_before_its_first_byte_with_both_figures() 
     let cache = scene.cache(1 << 20);
     let place = scene.folder.path();
     let kept = tempfile::tempfile_in(place).unwrap();
-    assert!(cache.keep([0; 32], blake3::hash(b""), &kept, 0));
+    assert!(cache.keep([0; 32], blake3::hash(b""), Content::File(&kept), 0));
     let error = scene.checkout_with("/", "one", Some(&cache)).await.unwrap_err();
     assert_eq!(error.code(), FailureCode::WorkspaceNoSpace);
     let text = error.to_string();
