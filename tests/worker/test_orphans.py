@@ -24,8 +24,7 @@ def test_a_killed_supervisor_leaves_nothing(
     # The poll that an idle worker had under way may claim the next task and lose it.
     lease = {"responseTimeoutSeconds": 2} if action == "idle" else {}
     conductor.define(task_name, retryCount=3, **lease)
-    # A poll under way when its worker dies takes the task that the successor gives back: let it be short.
-    worker = Worker(tmp_path, conductor.url, task_name, "-j", "2", PERAGO_POLL_TIMEOUT="50ms")
+    worker = Worker(tmp_path, conductor.url, task_name, "-j", "2")
     with worker:
         run = ""
         if action != "idle":

@@ -49,6 +49,9 @@ const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
 /// After the deadline of the drain, tasks whose bodies were stopped are given back for this long.
 const RELEASED_WITHIN: Duration = Duration::from_secs(2);
 
+/// The server answers a long poll at most this much later than it was asked to.
+const POLL_ENDS_WITHIN: Duration = Duration::from_millis(300);
+
 /// Folder of the state directory with the last outcome of each slot.
 const RESULTS: &str = "results";
 
@@ -119,6 +122,7 @@ pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerErro
 }
 
 async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
+    let began = Instant::now();
     let signals = Signals::listen()?;
     let guardian = Guardian::new(forked)?;
     let conductor_worker_id = requirements::conductor_worker_id(&options.settings);
@@ -136,7 +140,8 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
             for_lines.0.on_line(&for_lines.1, line);
         });
-    let worker = Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals };
+    let worker =
+        Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals, began };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -181,6 +186,7 @@ struct Worker {
     instruments: Instruments,
     pool: Pool,
     signals: Signals,
+    began: Instant,
 }
 
 impl Worker {
@@ -308,8 +314,10 @@ impl Worker {
             outbox: started.outbox,
             workspaces: started.workspaces,
         });
-        for (number, entry) in context.outbox.left_open() {
-            spawn_local(outbox::resolve(Rc::clone(&context), number, entry, drain_seen.clone()));
+        // The lock was free when this worker began, so the polls of the earlier one are at least as old.
+        let polls_ended = self.began + settings.poll_timeout + POLL_ENDS_WITHIN;
+        for left in context.outbox.left_open() {
+            spawn_local(outbox::resolve(Rc::clone(&context), left, polls_ended, drain_seen.clone()));
         }
         let export = started.export;
         let log_keeping = spawn_local(keep_house(self.logger.clone()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use perago_conductor::{Backoff, Error, ResultStatus, Task, TaskResult, TaskStatus};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::entry::{Entry, Outcome};
 use crate::attempt::drive::Context;
@@ -33,9 +34,16 @@ enum Settled {
 }
 
 /// Settles one entry, however long the server cannot be reached; what is not settled when `stop` turns true stays open.
-pub async fn resolve(context: Rc<Context>, number: u64, entry: Entry, mut stop: watch::Receiver<bool>) {
+///
+/// No task is given back before `polls_ended`: a poll that the earlier worker had under way would claim it for nobody.
+pub async fn resolve(
+    context: Rc<Context>,
+    (number, entry): (u64, Entry),
+    polls_ended: Instant,
+    mut stop: watch::Receiver<bool>,
+) {
     let settled = tokio::select! {
-        settled = settle(&context, &entry) => settled,
+        settled = settle(&context, &entry, polls_ended) => settled,
         _ = stop.wait_for(|now| *now) => return,
     };
     let (level, event, message) = match &settled {
@@ -65,7 +73,10 @@ pub async fn resolve(context: Rc<Context>, number: u64, entry: Entry, mut stop: 
     context.logger.write(record);
 }
 
-async fn settle(context: &Context, entry: &Entry) -> Settled {
+async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settled {
+    if entry.outcome.is_none() {
+        tokio::time::sleep_until(polls_ended).await;
+    }
     let mut failures = 0;
     loop {
         let shown = context.client.get_task(&entry.claim.task_id).await;
