@@ -14,6 +14,7 @@ pub mod logs;
 pub mod metrics;
 pub mod module_description;
 pub mod open_attempts;
+pub mod operator;
 pub mod outbox;
 pub mod poller;
 mod requirements;

@@ -25,6 +25,7 @@ use crate::logs::{Level, Logger, Record};
 use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
+use crate::operator::{Condition, Operator, Pause};
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
@@ -89,7 +90,7 @@ pub struct Ready {
     pub log_file: Option<PathBuf>,
     /// Warnings of the declaration and the settings.
     pub warnings: Vec<Finding>,
-    /// Told by a setting not to poll.
+    /// Told by a setting, or by `perago pause`, not to poll.
     pub paused: bool,
 }
 
@@ -125,15 +126,20 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
+    let instruments = Instruments::default();
+    let pause = Pause::new(&options.state_directory, &logger);
+    let condition = Condition::new(options.slots, instruments.clone(), pause);
+    let operator = Operator::attend(&options.settings, condition, &logger).await?;
     std::fs::create_dir_all(options.state_directory.join(RESULTS))?;
     let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
-    let (open, instruments) = (OpenAttempts::default(), Instruments::default());
+    let open = OpenAttempts::default();
     let for_lines = (open.clone(), logger.clone());
     let pool =
         Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
             for_lines.0.on_line(&for_lines.1, line);
         });
-    let worker = Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals };
+    let worker =
+        Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals, operator };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -177,6 +183,7 @@ struct Worker {
     instruments: Instruments,
     pool: Pool,
     signals: Signals,
+    operator: Operator,
 }
 
 impl Worker {
@@ -184,7 +191,10 @@ impl Worker {
         let started = tokio::select! {
             started = self.start() => started?,
             error = self.pool.watch_guardian() => return Err(error.into()),
-            () = self.signals.stop_requested() => return Ok(Stopped::Drained),
+            () = self.signals.stop_requested() => {
+                self.operator.ends();
+                return Ok(Stopped::Drained);
+            }
         };
         tokio::select! {
             stopped = self.work(started) => Ok(stopped),
@@ -275,7 +285,10 @@ impl Worker {
     async fn work(&self, started: Started) -> Stopped {
         let settings = &self.options.settings;
         let polling = settings.overrides.for_task(&started.task.name);
+        let task_name = &started.task.name;
+        self.operator.condition.started(task_name, polling.is_paused, &self.pool, &started.disk);
         self.announce(&started, &polling);
+        self.operator.begins();
         let (drain, drain_seen) = watch::channel(false);
         let (abandon, abandon_seen) = watch::channel(false);
         let context = Rc::new(Context {
@@ -303,10 +316,12 @@ impl Worker {
                 long_poll_milliseconds: settings.poll_timeout.as_millis() as u32,
                 slots: self.options.slots,
             };
-            let stops = Stops { drain: drain_seen, abandon: abandon_seen };
+            let pause = self.operator.condition.pause().clone();
+            let stops = Stops { drain: drain_seen, abandon: abandon_seen, pause };
             spawn_local(poller::run(context, self.pool.clone(), options, stops))
         });
         self.signals.stop_requested().await;
+        self.operator.ends();
         self.logger.event(Level::Info, "worker_draining", "told to stop; finishing what runs");
         drain.send_replace(true);
         self.pool.stop();
@@ -397,7 +412,7 @@ impl Worker {
             domain: polling.domain.clone(),
             log_file: self.logger.file(),
             warnings,
-            paused: polling.is_paused,
+            paused: polling.is_paused || self.operator.condition.pause().look(),
         };
         self.logger.write(
             Record::new(Level::Info, "worker_started", "worker started")

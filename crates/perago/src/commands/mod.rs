@@ -5,5 +5,6 @@ pub(crate) mod completion;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod extract;
+pub(crate) mod pause;
 pub(crate) mod start;
 pub(crate) mod status;
