@@ -101,7 +101,7 @@ impl Condition {
     /// What holds at this moment. Asks no server and no disk.
     pub fn report(&self) -> Report {
         let started = self.0.started.get();
-        let reasons = reasons(&Facts {
+        let reasons = reasons(Facts {
             is_draining: self.0.is_draining.get(),
             is_paused: self.0.pause.is_paused(),
             started: started.map(|started| StartedFacts {
@@ -136,7 +136,7 @@ struct StartedFacts {
     has_space: bool,
 }
 
-fn reasons(facts: &Facts) -> Vec<Reason> {
+fn reasons(facts: Facts) -> Vec<Reason> {
     // What ends has no other reason that anybody could mend, and what starts has none yet.
     if facts.is_draining {
         return vec![Reason::Draining];
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_ready_when_nothing_speaks_against_it() {
-        assert_eq!(reasons(&POLLS), []);
+        assert_eq!(reasons(POLLS), []);
         assert_eq!(state(&[]), "polling");
     }
 
@@ -215,7 +215,7 @@ mod tests {
     fn every_reason_is_named_at_once() {
         let worst = Facts { is_paused: true, started: Some(STARTED), ..POLLS };
         let all = [Reason::Paused, Reason::PausedBySetting, Reason::NoExecutorReady, Reason::StateDiskFull];
-        assert_eq!(reasons(&worst), all);
+        assert_eq!(reasons(worst), all);
         assert_eq!(state(&all), "paused");
         assert_eq!(state(&all[2..]), "waiting");
     }
@@ -223,9 +223,9 @@ mod tests {
     #[test]
     fn start_and_end_hide_what_nobody_can_mend() {
         let ending = Facts { is_draining: true, is_paused: true, started: Some(STARTED) };
-        assert_eq!(reasons(&ending), [Reason::Draining]);
-        assert_eq!(reasons(&Facts { started: None, ..POLLS }), [Reason::Starting]);
-        assert_eq!(reasons(&Facts { started: None, ..ending }), [Reason::Draining]);
+        assert_eq!(reasons(ending), [Reason::Draining]);
+        assert_eq!(reasons(Facts { started: None, ..POLLS }), [Reason::Starting]);
+        assert_eq!(reasons(Facts { started: None, ..ending }), [Reason::Draining]);
         assert_eq!([state(&[Reason::Starting]), state(&[Reason::Draining])], ["starting", "draining"]);
     }
 
