@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -57,6 +58,26 @@ def pss_megabytes(pids: list[int]) -> float:
     return total / 1024
 
 
+def resident_megabytes(pid: int, field: str = "VmRSS") -> float:
+    """Return what is resident of a process, or with `VmHWM` the most that ever was; no page cache."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(f"no {field} of process {pid}")
+
+
+def forget_peak(pid: int) -> None:
+    """Have the most that was ever resident counted from now on (proc_pid_clear_refs(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def quiet(pids: list[int]) -> bool:
+    """Whether these processes use next to no processor time."""
+    before = cpu_seconds(pids)
+    time.sleep(1)
+    return cpu_seconds(pids) - before < 0.05
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """Return the processor time of these processes so far, with the children that they waited for."""
     ticks = 0
@@ -89,17 +110,17 @@ def server(url: str | None) -> Iterator[Conductor]:
 
 
 @contextmanager
-def worker(command: list[str], module: str, url: str, slots: int, folder: Path) -> Iterator[Started]:
-    """Start a worker of ours or of the peer; yield once it polls."""
+def worker(
+    command: list[str], module: str, url: str, slots: int, folder: Path, **variables: str
+) -> Iterator[Started]:
+    """Start a worker of ours or of the peer, with further variables."""
     mark = f"bench-{time.monotonic_ns()}"
-    variables = {
-        **environment(folder, CONDUCTOR_SERVER_URL=url, PYTHONPATH=str(MODULES)),
-        MARK: mark,
-    }
+    own = {"CONDUCTOR_SERVER_URL": url, "PYTHONPATH": str(MODULES), MARK: mark}
+    all_variables = environment(folder, **{**own, **variables})
     process = subprocess.Popen(
         [*command, "start", module, "-j", str(slots)],
         cwd=folder,
-        env=variables,
+        env=all_variables,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -125,6 +146,17 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> None:
                 continue
         process.wait()
         time.sleep(LONGEST_POLL_SECONDS)
+
+
+def build_example(package: str, name: str) -> str:
+    """Build an example program of a crate for release; return its path."""
+    build = ["cargo", "build", "--release", "--quiet", "-p", package, "--example", name]
+    subprocess.run(build, cwd=ROOT, check=True)
+    metadata = subprocess.run(
+        ["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=ROOT, check=True, capture_output=True
+    )
+    target = json.loads(metadata.stdout)["target_directory"]
+    return str(Path(target) / "release" / "examples" / name)
 
 
 class Started:

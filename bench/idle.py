@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from common import cpu_seconds, parser, perago_command, pss_megabytes, server, worker
+from common import cpu_seconds, parser, perago_command, pss_megabytes, quiet, server, worker
 
 from support.waiting import until
 
@@ -70,13 +70,6 @@ def main() -> None:
                     # The last executor may still be importing.
                     until(lambda: quiet(started.pids()), "an idle worker", 60)
                     measure(name, started.pids(), proxy, options.seconds)
-
-
-def quiet(pids: list[int]) -> bool:
-    """Whether these processes use next to no processor time."""
-    before = cpu_seconds(pids)
-    time.sleep(1)
-    return cpu_seconds(pids) - before < 0.05
 
 
 def measure(name: str, pids: list[int], proxy: CountingProxy, seconds: float) -> None:

@@ -27,6 +27,7 @@ def main() -> int:
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
         ["recorder.py", *peer],
         ["export.py"],
+        ["workspace.py", "--rounds", "2", *peer],
         ["metric_kills.py", "--minutes", "1", "--kills", "60", "--supervisor-kills", "3"],
     ]
     for step in steps:

@@ -9,7 +9,6 @@ pair the other one goes first: a young server gets faster from run to run, an ol
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ import time
 import uuid
 from pathlib import Path
 
-from common import ROOT, Conductor, parser, perago_command, server, spread, worker
+from common import Conductor, build_example, parser, perago_command, server, spread, worker
 
 TASK = "bench.echo"
 LOOK_EVERY_SECONDS = 1.0
@@ -50,7 +49,7 @@ def main() -> None:
     arguments.add_argument("--tasks", type=int, default=500)
     arguments.add_argument("--slots", type=int, default=2)
     options = arguments.parse_args()
-    loop = build_loop()
+    loop = build_example("perago-conductor", "bare_loop")
     rates: dict[str, list[float]] = {"bare loop": [], "perago": []}
     if options.peer:
         rates["peer 0.6.1"] = []
@@ -91,17 +90,6 @@ def main() -> None:
 def ratio_of_medians(own: list[float], bare: list[float]) -> float:
     """Return the ratio of the two medians."""
     return statistics.median(own) / statistics.median(bare)
-
-
-def build_loop() -> str:
-    """Build the bare loop and return its path."""
-    build = ["cargo", "build", "--release", "--quiet", "-p", "perago-conductor", "--example", "bare_loop"]
-    subprocess.run(build, cwd=ROOT, check=True)
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--format-version=1", "--no-deps"], cwd=ROOT, check=True, capture_output=True
-    )
-    target = json.loads(metadata.stdout)["target_directory"]
-    return str(Path(target) / "release" / "examples" / "bare_loop")
 
 
 if __name__ == "__main__":

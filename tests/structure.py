@@ -39,7 +39,15 @@ MAY_USE = {
         "perago-workspace",
     },
     "perago-dev": set(),
-    "perago": {"perago-contract", "perago-conductor", "perago-lakefs", "perago-worker", "perago-dev"},
+    "perago": {
+        "perago-contract",
+        "perago-conductor",
+        "perago-dev",
+        "perago-lakefs",
+        "perago-metrics",
+        "perago-worker",
+        "perago-workspace",
+    },
     "perago-python": {"perago", "perago-contract", "perago-metrics", "perago-worker", "perago-workspace"},
 }
 # The pure centre: no runtime, no network, no interpreter.

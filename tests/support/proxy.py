@@ -7,7 +7,7 @@ import socket
 import threading
 import urllib.parse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -21,14 +21,22 @@ class Exchange:
     headers: dict[str, str]
     status: int = 0
     answer: bytes = b""
+    answer_headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a script says in place of the server."""
+    """What a script says in place of the server.
+
+    Where `sent` is given, only so many bytes of the body leave; then the connection is closed, or stands
+    still until `silence` is set.
+    """
 
     status: int
     body: bytes
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    sent: int | None = None
+    silence: threading.Event | None = None
 
 
 class Drop(Exception):
@@ -41,10 +49,15 @@ class Proxy:
     `before` sees a request: it may return an `Answer` instead of the server's, block to delay it, or raise
     `Drop` so that the server never gets it. `after` sees the exchange: it may return another `Answer`, or
     raise `Drop` so that the client never gets the server's.
+
+    With `keeps_host` the server sees the proxy's address as its own, so that URLs it makes lead here as well.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, keeps_host: bool = False) -> None:
         self._target = urllib.parse.urlsplit(target)
+        self._dropped = {"content-length", "connection", "accept-encoding"}
+        if not keeps_host:
+            self._dropped.add("host")
         self.before: Callable[[Exchange], Answer | None] = lambda _: None
         self.after: Callable[[Exchange], Answer | None] = lambda _: None
         self.exchanges: list[Exchange] = []
@@ -87,11 +100,15 @@ class Proxy:
         try:
             connection.request(request.method, request.path, request.body or None, request.headers)
             answer = connection.getresponse()
-            return Exchange(
-                request.method, request.path, request.body, request.headers, answer.status, answer.read()
-            )
+            passed = {
+                name: value for name, value in answer.getheaders() if name.lower() not in _OF_CONNECTION
+            }
+            return replace(request, status=answer.status, answer=answer.read(), answer_headers=passed)
         finally:
             connection.close()
+
+
+_OF_CONNECTION = {"connection", "content-length", "date", "keep-alive", "transfer-encoding"}
 
 
 class _Server(ThreadingHTTPServer):
@@ -121,25 +138,35 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 self._drop()
                 return
             length = int(self.headers.get("Content-Length", 0))
-            dropped = ("host", "content-length", "connection", "accept-encoding")
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+            headers = {
+                name: value for name, value in self.headers.items() if name.lower() not in proxy._dropped
+            }
             request = Exchange(self.command, self.path, self.rfile.read(length), headers)
             try:
                 said = proxy.before(request)
                 if said is None:
                     exchange = proxy.forward(request)
                     proxy.exchanges.append(exchange)
-                    said = proxy.after(exchange) or Answer(exchange.status, exchange.answer)
+                    said = proxy.after(exchange) or Answer(
+                        exchange.status, exchange.answer, exchange.answer_headers
+                    )
                 if proxy.is_cut:
                     raise Drop
             except Drop:
                 self._drop()
                 return
             self.send_response(said.status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said.body)))
+            for name, value in said.headers.items():
+                self.send_header(name, value)
+            # These answers have no body, and no length either (RFC 9110, section 8.6).
+            if said.status not in (204, 304):
+                self.send_header("Content-Length", str(len(said.body)))
             self.end_headers()
-            self.wfile.write(said.body)
+            self.wfile.write(said.body[: said.sent])
+            if said.sent is not None:
+                if said.silence is not None:
+                    said.silence.wait(60)
+                self._drop()
 
         def _drop(self) -> None:
             self.close_connection = True

@@ -97,10 +97,12 @@ def test_busy_slots_and_attempts_are_right_after_deaths_of_executor_and_supervis
         value_is(store, 1, attempts, **task)
         value_is(store, 0, "runtime.busy_slots", **task)
         # The supervisor dies with everything below it, and nobody ends its gauge.
-        start_body()
+        run = start_body()
         value_is(store, 1, "runtime.busy_slots", **task)
         worker.signal(signal.SIGKILL)
         worker.wait()
+    # Else the successor would give it back and run it.
+    conductor.terminate(run)
     with Worker(tmp_path, conductor.url, task_name, "-j", "1", module="switched", **settings) as worker:
         value_is(store, 0, "runtime.busy_slots", **task)
         assert conductor.wait(conductor.start(task_name, {}))["status"] == "COMPLETED"

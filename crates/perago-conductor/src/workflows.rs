@@ -46,9 +46,20 @@ impl Client {
     ///
     /// `GET /workflow/{id}?includeTasks=true`.
     pub async fn get_workflow(&self, workflow_id: &str) -> Result<Option<WorkflowRun>, Error> {
+        self.read_workflow(workflow_id, "true").await
+    }
+
+    /// Reads a run without its tasks, which may be many; `None` when Conductor does not know it.
+    ///
+    /// `GET /workflow/{id}?includeTasks=false`.
+    pub async fn get_workflow_alone(&self, workflow_id: &str) -> Result<Option<WorkflowRun>, Error> {
+        self.read_workflow(workflow_id, "false").await
+    }
+
+    async fn read_workflow(&self, workflow_id: &str, with_tasks: &str) -> Result<Option<WorkflowRun>, Error> {
         let call = self
             .call("read a workflow", Method::GET, &["workflow", workflow_id])
-            .query("includeTasks", "true");
+            .query("includeTasks", with_tasks);
         match self.send_for_existing(&call).await? {
             Some(reply) => reply.json().map(Some).map_err(|kind| self.fail(&call, kind)),
             None => Ok(None),

@@ -32,6 +32,8 @@ struct Shared {
     storage: OnceCell<StorageConfig>,
     /// The object store cannot be reached from here, although the server signs URLs for it.
     store_is_out_of_reach: AtomicBool,
+    /// The tags of the object store look like MD5s and are none.
+    has_opaque_tags: AtomicBool,
 }
 
 /// A call in the making.
@@ -82,6 +84,16 @@ impl Client {
                 self.server()
             ));
         }
+    }
+
+    /// Whether the tags of the object store were seen to be no MD5s.
+    pub(crate) fn has_opaque_tags(&self) -> bool {
+        self.shared.has_opaque_tags.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the tags of the object store are no MD5s.
+    pub(crate) fn note_opaque_tags(&self) {
+        self.shared.has_opaque_tags.store(true, Ordering::Relaxed);
     }
 
     /// Starts a call of `method` on the path `segments` below the API; harmless to repeat unless said otherwise.

@@ -16,7 +16,7 @@ pub struct RetryOptions {
 }
 
 impl Default for RetryOptions {
-    /// Eight repetitions, together 25 s on average: longer than the server's own retries under contention.
+    /// Eight repetitions, together 16 s on average: longer than the server's own retries under contention.
     fn default() -> Self {
         let backoff = Backoff { initial: Duration::from_millis(200), maximum: Duration::from_secs(10) };
         Self { attempts: 8, backoff }

@@ -1,10 +1,13 @@
 //! The command line, started by the console script.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use perago::{DemoMaterial, GlobDialect, Host};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
+
+use crate::interpreter::PythonInterpreter;
 
 /// Makes an executor of an interpreter. The current directory, which `-c` puts first on the module path, is taken
 /// off again before anything of ours is imported; the executor appends it.
@@ -35,6 +38,12 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
     let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
     let version = py.version_info();
     let glob_dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
-    let host = Host { executor: program(EXECUTOR), command: program(COMMAND), glob_dialect, demo };
+    let host = Host {
+        executor: program(EXECUTOR),
+        interpreter: Arc::new(PythonInterpreter::default()),
+        command: program(COMMAND),
+        glob_dialect,
+        demo,
+    };
     py.detach(|| perago::run(arguments, &host)).code()
 }

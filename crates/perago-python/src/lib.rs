@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 mod cli;
 mod contract;
 mod executor;
+mod interpreter;
 mod recorder;
 mod settings;
 mod workspace;

@@ -16,7 +16,7 @@ use perago_lakefs::{
     Address, Client, ClientOptions, CommitOutcome, CommitRequest, Credentials, NewRepository, Secret, Upload,
     UploadSource,
 };
-use perago_worker::workspace::{Transfer, WorkspaceService};
+use perago_worker::workspace::{Transfer, UsedRepositories, WorkspaceService};
 use perago_workspace::{
     AttemptControl, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
 };
@@ -64,6 +64,7 @@ async fn measure() {
         spec: serde_json::from_str(r#"{"prefix": "in", "on_moved_head": "merge"}"#).unwrap(),
         dialect: GlobDialect::default(),
         merge_limit: Duration::from_secs(60),
+        used: UsedRepositories::open(folder.path()),
     };
     let input =
         WorkspaceRef { repository: name, branch: "main".to_owned(), ref_type: RefType::Commit, reference };
@@ -99,7 +100,11 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
 }
 
 async fn fill(client: &Client, name: &str, files: usize, bytes: usize) -> String {
-    let namespace = &client.storage_config().await.unwrap().default_namespace_prefix;
+    let config = client.storage_config().await.unwrap();
+    let namespace = match config.default_namespace_prefix.as_str() {
+        "" => format!("{}://bucket/", config.blockstore_type),
+        prefix => prefix.to_owned(),
+    };
     let repository = NewRepository {
         name: name.to_owned(),
         storage_namespace: format!("{namespace}{name}"),

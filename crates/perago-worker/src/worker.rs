@@ -33,7 +33,7 @@ use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
-use crate::workspace::{self, Workspaces};
+use crate::workspace::{self, Housekeeping, Workspaces};
 
 /// Idle executors get this long to end by themselves.
 const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
@@ -219,10 +219,21 @@ impl Worker {
         }
         let outbox = self.outbox(&task)?;
         let workspaces = workspace::open(settings, &task, self.options.glob_dialect, &self.logger).await?;
+        let housekeeping = workspace::housekeeping(settings, workspaces.as_ref(), &client, &self.logger)?;
         let state_directory = &self.options.state_directory;
         let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
         let export = self.start_export(&task, &disk)?;
-        Ok(Started { task, warnings, client, disk, _disk_watcher: disk_watcher, export, outbox, workspaces })
+        Ok(Started {
+            task,
+            warnings,
+            client,
+            disk,
+            _disk_watcher: disk_watcher,
+            export,
+            outbox,
+            workspaces,
+            housekeeping,
+        })
     }
 
     fn start_export(&self, task: &TaskDescription, disk: &StateDisk) -> Result<Option<Export>, WorkerError> {
@@ -308,7 +319,8 @@ impl Worker {
             spawn_local(outbox::resolve(Rc::clone(&context), number, entry, drain_seen.clone()));
         }
         let export = started.export;
-        let housekeeping = spawn_local(keep_house(self.logger.clone()));
+        let log_keeping = spawn_local(keep_house(self.logger.clone()));
+        let _housekeeper = started.housekeeping.map(Housekeeping::start);
         let poller = (!polling.is_paused).then(|| {
             let options = PollOptions {
                 task_type: started.task.name.clone(),
@@ -334,7 +346,7 @@ impl Worker {
                 Err(_) => self.give_up(&abandon).await,
             },
         };
-        housekeeping.abort();
+        log_keeping.abort();
         if let Some(export) = export {
             let left = deadline.map_or(FLUSH_WITHIN, |limit| limit.saturating_sub(told_at.elapsed()));
             export.shutdown(left.clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN), &self.logger).await;
@@ -436,6 +448,7 @@ struct Started {
     export: Option<Export>,
     outbox: Outbox,
     workspaces: Option<Workspaces>,
+    housekeeping: Option<Housekeeping>,
 }
 
 /// Labels with these keys would collide with what the store adds to every series.

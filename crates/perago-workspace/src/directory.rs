@@ -115,6 +115,14 @@ impl Directory {
         }
     }
 
+    /// Makes a directory and those above it; one that is there already is fine.
+    ///
+    /// # Errors
+    /// What the system says; a link or a file on the way is refused.
+    pub fn create_directory(&self, path: &RelativePath) -> io::Result<()> {
+        descend(self.root.as_fd(), path.as_str().as_bytes(), true).map(drop)
+    }
+
     /// The time of the file system's own clock, in nanoseconds since the epoch.
     ///
     /// # Errors
@@ -313,6 +321,7 @@ mod tests {
         assert!(directory.open_file(&path("file")).is_err());
         assert!(directory.remove_file(&path("way/secret")).is_err());
         assert!(FileCreator::new(&directory).create(&path("way/new")).is_err());
+        assert!(directory.create_directory(&path("way/new")).is_err());
         assert!(FileCreator::new(&directory).create(&path("file")).is_err());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
         let error = directory.scan().unwrap_err();

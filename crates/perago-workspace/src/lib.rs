@@ -21,12 +21,15 @@ mod stamp;
 mod store;
 
 pub use attempt_directory::{
-    AttemptDirectory, AttemptMarker, LeftDirectory, attempt_directories, remove_tree,
+    AttemptDirectory, AttemptMarker, FoundDirectory, attempt_directories, remove_tree,
 };
-pub use cache::{Cache, CacheOptions};
+pub use cache::{Cache, CacheOptions, Content};
 pub use directory::{Directory, FileCreator, FileState};
 pub use error::WorkspaceError;
-pub use garbage::{Garbage, Verdict, collect_branches, collect_directories};
+pub use garbage::{
+    CollectOptions, Collected, Garbage, Judge, Keep, Outcome, Suspect, Verdict, collect_branches,
+    collect_directories,
+};
 pub use glob::{GlobDialect, NamePattern, count_matches};
 pub use guards::{GuardPhase, check_guardrails, violation_of};
 pub use manifest::{Edits, Manifest, ManifestEntry, ObjectIdentity};

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::time::Duration;
 
 use crate::directory::{Directory, FileState};
 use crate::error::WorkspaceError;
 use crate::path::RelativePath;
 
-/// Clocks of file systems tick in steps of up to 10 ms, so a time this close to the manifest's proves nothing.
-const CLOCK_SLACK_NANOSECONDS: i128 = 20_000_000;
+/// Clocks of file systems tick in steps of up to this length.
+pub(crate) const LONGEST_CLOCK_TICK: Duration = Duration::from_millis(10);
+/// A time this close to the manifest's proves nothing.
+pub(crate) const CLOCK_SLACK: Duration = Duration::from_millis(20);
 const HASH_BUFFER_BYTES: usize = 256 * 1024;
 
 /// What a store calls the content of an object.
@@ -70,6 +73,24 @@ struct Comparison {
 }
 
 impl Manifest {
+    /// Notes what is in a directory that nobody checked out: no object is behind its files, so their checksums are
+    /// empty. Reads every file.
+    ///
+    /// # Errors
+    /// What [`Directory::scan`] refuses, or a file that cannot be read.
+    pub fn of(directory: &Directory) -> Result<Self, WorkspaceError> {
+        let mut manifest = Self::default();
+        for (path, state) in directory.scan()? {
+            let hash = hash_of(directory, &path)?;
+            let object = ObjectIdentity { size: state.size, checksum: String::new() };
+            manifest.files.insert(path, ManifestEntry { state, hash, object });
+        }
+        manifest.taken_at = directory
+            .now()
+            .map_err(|error| WorkspaceError::local("write to", directory.path().display(), error))?;
+        Ok(manifest)
+    }
+
     /// Finds what has changed in a directory since the manifest was taken. Blocks on file input.
     ///
     /// # Errors
@@ -88,6 +109,12 @@ impl Manifest {
     /// Length of all files together, in bytes.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|entry| entry.state.size).sum()
+    }
+
+    /// Length of the files whose times prove nothing, in bytes.
+    pub(crate) fn fresh_bytes(&self) -> u64 {
+        let fresh = self.files.values().filter(|entry| self.is_too_fresh(&entry.state));
+        fresh.map(|entry| entry.state.size).sum()
     }
 
     fn compare(&self, scanned: &[(RelativePath, FileState)]) -> Comparison {
@@ -112,7 +139,7 @@ impl Manifest {
     }
 
     fn is_too_fresh(&self, state: &FileState) -> bool {
-        state.modified.max(state.changed) >= self.taken_at - CLOCK_SLACK_NANOSECONDS
+        state.modified.max(state.changed) >= self.taken_at - CLOCK_SLACK.as_nanos() as i128
     }
 }
 
@@ -182,6 +209,26 @@ mod tests {
         let edits = checkout.manifest.edits_in(&checkout.directory).unwrap();
         assert_eq!(names(&edits), (vec!["a", "b/new"], vec!["gone"]));
         assert_eq!(edits.written_bytes(), 3);
+    }
+
+    #[test]
+    fn a_directory_that_nobody_checked_out_is_compared_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir(root.join("b")).unwrap();
+        for (name, content) in [("a", "one"), ("b/c", "two"), ("gone", "x")] {
+            std::fs::write(root.join(name), content).unwrap();
+        }
+        let directory = Directory::open(root).unwrap();
+        let manifest = Manifest::of(&directory).unwrap();
+        assert_eq!((manifest.files.len(), manifest.bytes()), (3, 7));
+        assert!(manifest.edits_in(&directory).unwrap().is_empty());
+        std::fs::write(root.join("a"), "ONE").unwrap();
+        std::fs::write(root.join("b/c"), "two").unwrap();
+        std::fs::write(root.join("new"), "").unwrap();
+        std::fs::remove_file(root.join("gone")).unwrap();
+        let edits = manifest.edits_in(&directory).unwrap();
+        assert_eq!(names(&edits), (vec!["a", "new"], vec!["gone"]));
     }
 
     #[test]

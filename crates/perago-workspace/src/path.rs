@@ -5,7 +5,7 @@
 
 use perago_contract::{ContractError, check_workspace_path, normalise_prefix};
 
-/// Files of this name, at any depth, are ours and belong to no workspace.
+/// What has this name, at any depth, is ours and belongs to no workspace, nor does anything below it.
 pub const MARKER_FILE: &str = ".perago-attempt.json";
 
 /// Longest object key of a lakeFS repository, in bytes.
@@ -90,12 +90,22 @@ impl RelativePath {
         self.0.split('/')
     }
 
+    /// The names of the directories above it, each as the whole path, from the top.
+    pub fn ancestors(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(end, _)| &self.0[..end])
+    }
+
     /// The directory above, `None` for an entry of the workspace itself, and the last name.
     pub fn split_last(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('/') {
             Some((parent, name)) => (Some(parent), name),
             None => (None, &self.0),
         }
+    }
+
+    // A scan of a directory passes over everything of this name, so nothing may come from or go to a key with it.
+    fn is_ours(&self) -> bool {
+        self.segments().any(|name| name == MARKER_FILE)
     }
 }
 
@@ -136,7 +146,20 @@ impl Prefix {
     pub fn path_of(&self, key: &str) -> Result<Option<RelativePath>, PathError> {
         let Some(rest) = key.strip_prefix(&self.listing) else { return Ok(None) };
         let path = RelativePath::parse(rest)?;
-        Ok((path.split_last().1 != MARKER_FILE).then_some(path))
+        Ok((!path.is_ours()).then_some(path))
+    }
+
+    /// The directory that a key with a slash at its end stands for; `None` for other keys, for the prefix itself, and
+    /// outside the prefix.
+    ///
+    /// Consoles and file system adapters of object stores write such keys, without content, to show an empty directory.
+    ///
+    /// # Errors
+    /// A key of this prefix that names no directory below the workspace.
+    pub fn directory_of(&self, key: &str) -> Result<Option<RelativePath>, PathError> {
+        let below = key.strip_prefix(&self.listing).and_then(|rest| rest.strip_suffix('/'));
+        let path = below.map(RelativePath::parse).transpose()?;
+        Ok(path.filter(|path| !path.is_ours()))
     }
 
     /// The object key of a path.
@@ -205,7 +228,25 @@ mod tests {
     fn the_marker_file_belongs_to_no_workspace() {
         assert_eq!(prefix("/").path_of(".perago-attempt.json"), Ok(None));
         assert_eq!(prefix("a").path_of("a/b/.perago-attempt.json"), Ok(None));
+        assert_eq!(prefix("a").path_of("a/.perago-attempt.json/x"), Ok(None));
+        assert_eq!(prefix("a").directory_of("a/.perago-attempt.json/"), Ok(None));
         assert!(prefix("/").path_of(".perago-attempt.json2").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_slash_at_the_end_stands_for_a_directory() {
+        let directory = |given: &str, key| prefix(given).directory_of(key);
+        let wanted = |path| Ok(Some(RelativePath::parse(path).unwrap()));
+        assert_eq!(directory("/", "a/"), wanted("a"));
+        assert_eq!(directory("in", "in/a/b c/"), wanted("a/b c"));
+        for outside in ["in/", "in2/a/", "in/a"] {
+            assert_eq!(directory("in", outside), Ok(None), "{outside}");
+        }
+        for refused in ["in//", "in/a//", "in/../", "in/a/../"] {
+            assert!(directory("in", refused).is_err(), "{refused}");
+        }
+        let path = RelativePath::parse("a/b/c").unwrap();
+        assert_eq!(path.ancestors().collect::<Vec<_>>(), ["a", "a/b"]);
     }
 
     #[test]
@@ -248,7 +289,12 @@ mod tests {
                     prop_assert!(matches!(component, Component::Normal(_)));
                 }
                 prop_assert_eq!(Path::new(path.as_str()).components().count(), path.segments().count());
-                prop_assert_eq!(prefix.key_of(&path).unwrap(), key);
+                prop_assert_eq!(prefix.key_of(&path).unwrap(), key.clone());
+            }
+            if let Ok(Some(path)) = prefix.directory_of(&key) {
+                let components: Vec<_> = Path::new(path.as_str()).components().collect();
+                prop_assert!(components.iter().all(|part| matches!(part, Component::Normal(_))));
+                prop_assert_eq!(components.len(), path.segments().count());
             }
         }
     }

@@ -9,6 +9,9 @@ use perago_contract::{StagingAttempt, staging_branch_name};
 
 use crate::store::{Commit, CommitText};
 
+/// What the names of all staging branches start with.
+pub(crate) const STAGING_PREFIX: &str = "perago-staging-";
+
 const CONDUCTOR: &str = "perago.conductor";
 const WORKFLOW: &str = "perago.workflow_instance_id";
 const REFERENCE: &str = "perago.reference_task_name";
@@ -69,7 +72,7 @@ pub struct Stamp {
 
 impl Work {
     // Names reduce values to a few characters, so equal names prove nothing; these digits do.
-    fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let iteration = self.iteration.to_string();
         let parts = [&self.conductor, &self.workflow_instance_id, &self.reference_task_name, &iteration];
         fingerprint(&parts.map(String::as_str))
@@ -151,7 +154,7 @@ pub struct StagingName {
 impl StagingName {
     /// Reads the name of a branch; `None` for branches of anybody else, those of 0.6.1 among them.
     pub fn parse(branch: &str) -> Option<Self> {
-        let rest = branch.strip_prefix("perago-staging-")?;
+        let rest = branch.strip_prefix(STAGING_PREFIX)?;
         let (rest, own) = rest.rsplit_once("-exec-p")?;
         let (rest, retry) = rest.rsplit_once("-retry-")?;
         let (_, task_id) = rest.rsplit_once("-task-id-")?;
@@ -175,6 +178,11 @@ impl StagingName {
     /// Whether the branch belongs to work of this Conductor.
     pub fn is_of_conductor(&self, conductor: &str) -> bool {
         self.conductor == fingerprint(&[conductor])
+    }
+
+    /// The digits that stand for its work.
+    pub(crate) fn work(&self) -> &str {
+        &self.work
     }
 
     /// Whether the branch belongs to this work.

@@ -1,7 +1,8 @@
 //! What the engine needs of a store: one repository with branches, commits and objects.
 //!
-//! Named for what materialising and publishing need, not for any server. The engine repeats transient failures, so an
-//! implementation need not; [`StoreErrorKind::Lost`] says that a call may have had its effect all the same.
+//! Named for what materialising and publishing need, not for any server. The engine repeats transient failures unless an
+//! implementation does ([`Repository::tries`]); [`StoreErrorKind::Lost`] says that a call may have had its effect all the
+//! same.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::backoff::MOST_TRIES;
 
 /// Id of a commit.
 pub type CommitId = String;
@@ -180,6 +183,12 @@ pub trait Repository: Send + Sync + 'static {
 
     /// A name for store and repository that is the same for every process on this host.
     fn identity(&self) -> String;
+
+    /// How often the engine tries a call whose failure can pass; 1 where the implementation repeats such calls itself,
+    /// so that the patience of both does not multiply.
+    fn tries(&self) -> u32 {
+        MOST_TRIES
+    }
 
     /// Lists objects of a commit or branch, committed state only, in byte order.
     fn objects(

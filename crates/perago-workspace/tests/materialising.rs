@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use perago_contract::FailureCode;
 use perago_workspace::{
-    Cache, CacheOptions, Directory, MaterialiseRequest, Materialised, Prefix, Progress, StoreErrorKind,
-    TransferOptions, WorkspaceError, materialise,
+    Cache, CacheOptions, Content, Directory, MaterialiseRequest, Materialised, Prefix, Progress,
+    StoreErrorKind, TransferOptions, WorkspaceError, materialise,
 };
 
 use support::memory::{Fault, MemoryRepository, ReadPlan, Tree};
@@ -117,7 +117,28 @@ async fn a_key_that_names_no_file_fails_and_is_named() {
     }
     let scene = Scene::new(&[("in/a", "1"), ("in/a-b", "1"), ("in/a/b", "2")]);
     let error = scene.checkout("in", "one").await.unwrap_err();
-    assert!(error.to_string().contains("\"a\" is a file and the directory of \"a/b\""), "{error}");
+    assert_eq!(error.code(), FailureCode::WorkspacePath);
+    assert!(error.to_string().contains("\"in/a\"") && error.to_string().contains("\"in/a/b\""), "{error}");
+    assert!(error.hint().contains("rename one of the objects"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_stands_for_a_directory_becomes_one() {
+    let scene = Scene::new(&[
+        ("in/", ""),
+        ("in/empty/", ""),
+        ("in/deep/er/", ""),
+        ("in/full/", ""),
+        ("in/full/x", "1"),
+        ("in/file", "2"),
+        ("in/file/", ""),
+        ("in/file/below/", ""),
+    ]);
+    let result = scene.checkout("in", "one").await.unwrap();
+    assert_eq!(scene.found("one"), tree(&[("full/x", "1"), ("file", "2")]));
+    assert_eq!(result.downloaded_files, 2);
+    let path = |name: &str| scene.folder.path().join("one").join(name);
+    assert!(path("empty").is_dir() && path("deep/er").is_dir() && path("file").is_file());
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +273,7 @@ async fn what_does_not_fit_is_refused_before_its_first_byte_with_both_figures() 
     let cache = scene.cache(1 << 20);
     let place = scene.folder.path();
     let kept = tempfile::tempfile_in(place).unwrap();
-    assert!(cache.keep([0; 32], blake3::hash(b""), &kept, 0));
+    assert!(cache.keep([0; 32], blake3::hash(b""), Content::File(&kept), 0));
     let error = scene.checkout_with("/", "one", Some(&cache)).await.unwrap_err();
     assert_eq!(error.code(), FailureCode::WorkspaceNoSpace);
     let text = error.to_string();

@@ -326,6 +326,25 @@ async fn a_symbolic_link_fails_before_anything_is_staged() {
     assert!(scene.repository.state().calls().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changes_while_it_is_uploaded_is_named() {
+    let scene = Scene::new();
+    let attempt = scene.edited(0, "one");
+    let place = attempt.directory.path().join("a");
+    scene.repository.interfere(move |_, call| {
+        if call.name == "upload" && call.about.ends_with("in/a") {
+            std::fs::write(&place, "longer than before").unwrap();
+        }
+        None
+    });
+    let error = attempt.publish(&scene.repository, &Control::holding()).await.unwrap_err();
+    assert_eq!(error.code(), FailureCode::Workspace);
+    assert!(error.to_string().starts_with("a was changed while"), "{error}");
+    assert!(error.hint().contains("must end everything it started"));
+    assert_eq!(scene.added_commits(), 0);
+    scene.only_main_is_left();
+}
+
 #[test]
 fn checkouts_and_publications_can_run_on_any_thread() {
     fn is_send<T: Send>(_: &T) {}

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use perago_worker::settings::{SettingsError, quantities};
 
 /// One typed function becomes a production task worker for Conductor.
 #[derive(Debug, Parser)]
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Write a task's Conductor TaskDef as JSON
     Extract(ExtractOptions),
+    /// Run one attempt of a task on the spot, without Conductor; nothing is published
+    Run(RunOptions),
     /// Run a worker for a task
     Start(StartOptions),
     /// Let the worker of this environment take no more tasks; what runs goes on
@@ -30,6 +34,8 @@ pub(crate) enum Command {
     Resume,
     /// Show which attempts are open, which results are not delivered, and whether the worker is paused
     Status(StatusOptions),
+    /// Remove what dead attempts of workspace tasks have left: local directories and staging branches
+    Gc(GcOptions),
     /// Run an embedded Conductor-compatible engine and OTLP receiver for development
     Dev(DevOptions),
     /// Run an audio pipeline of three tasks on embedded services and show what came of it
@@ -77,6 +83,35 @@ pub(crate) struct ExtractOptions {
     pub output: PathBuf,
 }
 
+/// `perago run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The module.
+    #[command(flatten)]
+    pub target: Target,
+    /// The parameters, as JSON or as @FILE
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub params: String,
+    /// Directory that a workspace task works on; the body edits it in place
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["repository", "reference", "keep"])]
+    pub workspace: Option<PathBuf>,
+    /// lakeFS repository that a workspace task's directory is made from
+    #[arg(long, value_name = "REPOSITORY", requires = "reference")]
+    pub repository: Option<String>,
+    /// Commit of the repository; a branch or tag stands for the commit that it names now
+    #[arg(long = "ref", value_name = "COMMIT", requires = "repository")]
+    pub reference: Option<String>,
+    /// Keep the directory that was made from the repository
+    #[arg(long, requires = "repository")]
+    pub keep: bool,
+    /// Run the body in this process, where debuggers can stop it
+    #[arg(long)]
+    pub in_process: bool,
+    /// Print one JSON object; what the body prints goes to standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `perago start`.
 #[derive(Debug, Args)]
 pub(crate) struct StartOptions {
@@ -110,6 +145,28 @@ pub(crate) struct StatusOptions {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// `perago gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcOptions {
+    /// Show what would be removed and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave what began later than this long ago, for example 2h [default: `PERAGO_WORKSPACE_GC_TTL`, else 24h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// A repository whose staging branches to look at; repeatable [default: those that workers of this workspace
+    /// root have used]
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<String>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, SettingsError> {
+    quantities::duration("it", text)
 }
 
 /// `perago dev`.

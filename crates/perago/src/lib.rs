@@ -3,10 +3,14 @@
 mod arguments;
 mod commands;
 mod describe;
+mod executor_command;
 mod failure;
+pub mod interpreter;
 mod printer;
+mod transfer_bar;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
@@ -14,6 +18,7 @@ use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;
 
 use crate::arguments::{Arguments, Command};
+use crate::interpreter::Interpreter;
 use crate::printer::Printer;
 
 /// The version that `perago --version` prints.
@@ -24,6 +29,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Host {
     /// Starts an executor of the authoring language.
     pub executor: ExecutorProgram,
+    /// Runs bodies in this process.
+    pub interpreter: Arc<dyn Interpreter>,
     /// Starts this command line again, for the demo's workers.
     pub command: ExecutorProgram,
     /// What patterns of guardrails mean to its authors.
@@ -104,10 +111,12 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let outcome = match parsed.command {
         Command::Check(options) => commands::check::run(&options, host, &printer),
         Command::Extract(options) => commands::extract::run(&options, host, &printer),
+        Command::Run(options) => commands::run::run(&options, host, &printer),
         Command::Start(options) => commands::start::run(&options, host, &printer),
         Command::Pause => commands::pause::pause(&printer),
         Command::Resume => commands::pause::resume(&printer),
         Command::Status(options) => commands::status::run(&options, &printer),
+        Command::Gc(options) => commands::gc::run(&options, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),
         Command::Demo(options) => commands::demo::run(&options, host, &printer),
         Command::Completion(options) => Ok(commands::completion::run(&options, &printer)),

@@ -25,7 +25,8 @@ impl Printer {
 
     /// One line (or block) for whoever watches, on standard error.
     pub fn message(&self, text: &str) {
-        let _ = writeln!(self.errors.lock(), "{text}");
+        // In one piece: programs that a body starts write to the same stream.
+        let _ = self.errors.lock().write_all(format!("{text}\n").as_bytes());
     }
 
     /// `warning: …` on standard error.

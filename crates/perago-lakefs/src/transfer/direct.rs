@@ -40,6 +40,7 @@ impl Client {
         });
         let link = self.call(OPERATION, Method::PUT, &segments)?.query("path", upload.path);
         let stats: ObjectStats = self.send_for_json(&link.json(self, &body)?).await?;
+        self.check_tag(upload, sent.etag.as_deref().unwrap_or_default(), &md5).await?;
         Ok(Uploaded { stats, md5: Some(md5) })
     }
 

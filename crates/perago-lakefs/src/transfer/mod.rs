@@ -4,6 +4,7 @@
 //! that cannot be reached from here is given up once and for all, with one warning.
 
 mod body;
+mod check;
 mod direct;
 mod multipart;
 mod progress;

@@ -71,6 +71,7 @@ impl Client {
             let message = format!("{} has {} bytes where {length} were sent", upload.path, stats.size_bytes);
             return Err(self.fail(&complete, ErrorKind::Checksum(message)));
         }
+        self.check_tag(upload, &stats.checksum, &combined_tag(&sent)).await?;
         Ok(Uploaded { stats, md5: None })
     }
 

@@ -46,7 +46,7 @@ impl Client {
     /// Writes an object to a branch, streaming: through the server, or directly to the store where it can be
     /// reached and the object is large, in parts where it is very large. Repeated as a whole when it fails.
     ///
-    /// What the server counted as the checksum is compared with what was sent.
+    /// What the server counted as the checksum, or the store gave as the tag, is compared with what was sent.
     ///
     /// # Errors
     /// [`ErrorKind::Source`] when the source cannot be read or became shorter, [`ErrorKind::Stalled`] when the
@@ -56,16 +56,23 @@ impl Client {
         if length >= self.transport.options.direct_upload_minimum && self.transfers_directly().await? {
             let in_parts = length >= self.transport.options.multipart_minimum
                 && self.storage_config().await?.pre_sign_multipart_upload;
-            let outcome = if in_parts {
-                self.upload_in_parts(upload).await
-            } else {
-                self.upload_directly(upload).await
-            };
-            match outcome {
-                Err(error) if error.is_unreachable() && self.answers().await => {
-                    self.give_up_direct_transfers(&error);
+            let mut tries = self.tries();
+            loop {
+                let outcome = if in_parts {
+                    self.upload_in_parts(upload).await
+                } else {
+                    self.upload_directly(upload).await
+                };
+                match outcome {
+                    Err(error) if error.is_unreachable() && self.answers().await => {
+                        self.give_up_direct_transfers(&error);
+                        break;
+                    }
+                    Err(error) if matches!(error.kind(), ErrorKind::Checksum(_)) => {
+                        tries.after(error).await?;
+                    }
+                    other => return other,
                 }
-                other => return other,
             }
         }
         self.upload_through_server(upload).await

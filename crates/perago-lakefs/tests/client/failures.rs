@@ -170,6 +170,39 @@ async fn a_store_out_of_reach_is_given_up_with_one_warning() {
 }
 
 #[tokio::test]
+async fn a_tag_that_is_not_the_checksum_is_looked_into() {
+    let (text, md5, other) = ("0123456789", "781e5e245d69b566979b86e28d23f2c7", "0".repeat(32));
+    let put = |tag: &str| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\netag: \"{tag}\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        Step::Raw(head.into_bytes())
+    };
+    let object = |content: &str| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: 10\r\nconnection: close\r\n\r\n{content}");
+        Step::Raw(head.into_bytes())
+    };
+    let config = Step::Answer(200, r#"{"blockstore_type":"s3","pre_sign_support":true}"#.to_owned());
+    // The object is as it was sent: the store's tags are no checksums, and the second upload is taken at its word.
+    let opaque = (vec![put(&other), put(&other)], object(text), 2);
+    // It is not: it is sent again.
+    let damaged = (vec![put(&other), put(md5)], object("012345678X"), 1);
+    for (puts, found, uploads) in [opaque, damaged] {
+        let store = Scripted::start(puts).await;
+        let url = format!("{}/bucket/x?X-Amz-Signature=s", store.url);
+        let address =
+            Step::Answer(200, format!(r#"{{"physical_address":"s3://b/x,sig","presigned_url":"{url}"}}"#));
+        let (link, look) = (stats(md5, 10), stats(md5, 10));
+        let script = [config.clone(), address.clone(), link.clone(), look, found, address, link];
+        let server = Scripted::start(script).await;
+        let client = server.client();
+        for _ in 0..uploads {
+            assert_eq!(client.upload(&upload(text)).await.unwrap().md5.as_deref(), Some(md5));
+        }
+        assert_eq!((server.targets().len(), store.targets().len()), (7, 2), "{:?}", server.targets());
+    }
+}
+
+#[tokio::test]
 async fn names_cannot_walk_to_other_routes() {
     let server = Scripted::start([]).await;
     for name in ["..", ".", ""] {

@@ -154,6 +154,8 @@ impl Attempt {
         }
         self.fence = None;
         drop(body);
+        // A publication of an attempt that was given up must not go on; any other has ended.
+        self.stop.send_replace(true);
         let _ = removed.recv().await;
         while let Ok(mail) = self.mail.try_recv() {
             self.on_mail(mail);

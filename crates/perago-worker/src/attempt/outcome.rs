@@ -72,17 +72,10 @@ impl Finished {
         reason_limit: usize,
     ) -> Self {
         match outcome {
-            Outcome::Completed(result) if result.get().len() > MAX_OUTPUT_BYTES => {
-                let bytes = result.get().len();
-                let failure = Failure {
-                    code: FailureCode::ResultTooLarge.code().to_owned(),
-                    reason: format!(
-                        "the result has {bytes} bytes of JSON; Conductor keeps at most {MAX_OUTPUT_BYTES}"
-                    ),
-                };
-                Self::failed(task, worker_id, failure, reason_limit)
-            }
             Outcome::Completed(returned) => {
+                if let Some(failure) = refused_result(&returned) {
+                    return Self::failed(task, worker_id, failure, reason_limit);
+                }
                 let mut result = TaskResult::new(task, worker_id, ResultStatus::Completed);
                 let output = match workspace {
                     None => TaskOutput::new(&returned),
@@ -120,8 +113,17 @@ impl Finished {
     }
 }
 
+/// The failure of an attempt whose result Conductor could not hand back.
+pub fn refused_result(result: &RawValue) -> Option<Failure> {
+    let bytes = result.get().len();
+    (bytes > MAX_OUTPUT_BYTES).then(|| Failure {
+        code: FailureCode::ResultTooLarge.code().to_owned(),
+        reason: format!("the result has {bytes} bytes of JSON; Conductor keeps at most {MAX_OUTPUT_BYTES}"),
+    })
+}
+
 /// The failure of an attempt whose executor died.
-fn death_failure(death: &Death) -> Failure {
+pub fn death_failure(death: &Death) -> Failure {
     let (code, how) = match death.status {
         Some(status @ ExitStatus::Signal(_)) => (FailureCode::ExecutorKilled, status.to_string()),
         Some(status @ ExitStatus::Code(_)) => (FailureCode::ExecutorExited, status.to_string()),

@@ -1,5 +1,6 @@
 //! Durations, sizes and counts as operators write them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::error::SettingsError;
@@ -124,6 +125,22 @@ pub fn positive_integer(name: &str, text: &str) -> Result<u64, SettingsError> {
         Ok(count) if i64::try_from(count).is_ok() => Ok(count),
         _ => Err(SettingsError::value(name, "must be a positive integer below 9223372036854775808")),
     }
+}
+
+/// An integer within bounds.
+///
+/// # Errors
+/// Names `name` and the bounds when `text` is none.
+pub(crate) fn integer(name: &str, text: &str, bounds: RangeInclusive<u32>) -> Result<u32, SettingsError> {
+    digits(text.trim())
+        .and_then(|digits| digits.parse().ok())
+        .filter(|count| bounds.contains(count))
+        .ok_or_else(|| {
+            SettingsError::value(
+                name,
+                &format!("must be an integer from {} to {}", bounds.start(), bounds.end()),
+            )
+        })
 }
 
 /// `text` if it is one or more ASCII digits.

@@ -59,6 +59,8 @@ pub const VARIABLES: &[Variable] = &[
     variable("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", "", "all three LAKECTL variables or none", "lakeFS access key id.", Setting),
     variable("LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY", "", "all three LAKECTL variables or none", "lakeFS secret access key.", Secret),
     variable("PERAGO_LAKEFS_PRESIGN", "on", "on or off", "Whether objects move directly between worker and object store where lakeFS signs URLs for that.", Setting),
+    variable("PERAGO_LAKEFS_STALL_TIMEOUT", "30s", "positive duration, ms allowed", "Longest time in which a transfer may move no byte; then it goes on over another connection.", Setting),
+    variable("PERAGO_LAKEFS_RETRIES", "8", "integer from 0 to 100", "How often a failed call of lakeFS or its object store is repeated, after growing pauses.", Setting),
 
     variable("PERAGO_WORKSPACE_ROOT", "<temporary directory>/perago/workspaces", "path, not empty", "Directory for the files of attempts.", Setting),
     variable("PERAGO_LOG_ROOT", "<temporary directory>/perago/logs", "path, not empty", "Directory for log files.", Setting),

@@ -65,6 +65,9 @@ fn each_rule_names_its_variable() {
         ("PERAGO_EXECUTION_MODE", "fork", "process or thread"),
         ("PERAGO_LEASE_POLICY", "loose", "lapse or strict"),
         ("PERAGO_LAKEFS_PRESIGN", "sometimes", "on or off"),
+        ("PERAGO_LAKEFS_STALL_TIMEOUT", "0s", "positive duration"),
+        ("PERAGO_LAKEFS_RETRIES", "101", "integer from 0 to 100"),
+        ("PERAGO_LAKEFS_RETRIES", "-1", "integer from 0 to 100"),
         ("PERAGO_LOG", "stderr", "file or stdout"),
         ("PERAGO_POLL_TIMEOUT", "6s", "longer than 5s"),
         ("PERAGO_POLL_TIMEOUT", "0ms", "positive duration"),
@@ -266,6 +269,10 @@ fn lakefs_needs_all_three() {
     assert!(options.presign && !format!("{options:?}").contains("hunter2"));
     let settings = load(&[url, key, secret, ("PERAGO_LAKEFS_PRESIGN", "off")]).unwrap();
     assert!(!settings.lakefs.unwrap().presign);
+    let patience = [("PERAGO_LAKEFS_STALL_TIMEOUT", "400ms"), ("PERAGO_LAKEFS_RETRIES", "0")];
+    let settings = load(&[url, key, secret, patience[0], patience[1]]).unwrap();
+    let options = settings.lakefs.unwrap().client_options().unwrap();
+    assert_eq!((options.stall_timeout, options.retry.attempts), (Duration::from_millis(400), 0));
     assert_eq!(
         error_of(&[url, ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", " ")]),
         "LakeFS config is incomplete; missing LAKECTL_CREDENTIALS_ACCESS_KEY_ID, \

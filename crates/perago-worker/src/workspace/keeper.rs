@@ -19,6 +19,9 @@ use crate::logs::{Level, Logger, Record};
 /// Threads that move the files of all attempts of a worker.
 const TRANSFER_THREADS: usize = 2;
 
+/// A branch that cannot be deleted in this time stays: a forced stop of the worker waits a little longer than this.
+const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a keeper tells its attempt, or asks of it.
 #[derive(Debug)]
 pub enum WorkspaceMail {
@@ -78,6 +81,11 @@ impl Workspaces {
             .enable_all()
             .build()?;
         Ok(Self { service: Arc::new(service), threads: Some(threads) })
+    }
+
+    /// What all attempts share.
+    pub fn service(&self) -> &WorkspaceService {
+        &self.service
     }
 
     /// Begins to fill the workspace of an attempt.
@@ -171,13 +179,18 @@ async fn keep(service: Arc<WorkspaceService>, keeping: Keeping, ends: Ends) {
     drop(alive);
 }
 
-/// Takes back what a publication that was stopped may have staged.
+/// Takes back what a publication that was stopped may have staged, soon or not at all: who stopped it may be waiting.
 async fn withdraw(service: &WorkspaceService, workspace: &Workspace, about: &Labels, logger: &Logger) {
-    if let Err(error) = service.withdraw(workspace).await {
+    let withdrawn = tokio::time::timeout(WITHDRAW_WITHIN, service.withdraw(workspace)).await;
+    let left = match withdrawn {
+        Ok(result) => result.err().map(|error| error.to_string()),
+        Err(_) => Some(format!("no answer within {} s", WITHDRAW_WITHIN.as_secs())),
+    };
+    if let Some(error) = left {
         let message = "a staging branch could not be deleted; it is found later by its name";
         let failed = Record::new(Level::Warning, "staging_left", message)
             .with("staging_branch", workspace.staging_branch())
-            .with("error", error.to_string());
+            .with("error", error);
         logger.write(about.label(failed));
     }
 }

@@ -1,15 +1,21 @@
 //! Workspaces of attempts: the engine of `perago-workspace` over the client of `perago-lakefs`.
 
+mod housekeeping;
 mod keeper;
 mod open;
 mod repository;
 mod service;
+mod sweep;
+mod used_repositories;
 mod verdict;
 
 pub use perago_workspace::GlobDialect;
 
+pub use housekeeping::{Housekeeper, Housekeeping};
 pub use keeper::{Keeping, Kept, WorkspaceMail, Workspaces};
-pub(crate) use open::open;
+pub(crate) use open::{housekeeping, open};
 pub use repository::LakeFsRepository;
 pub use service::{Operation, Published, Transfer, Workspace, WorkspaceService};
-pub use verdict::judge;
+pub use sweep::{Fate, Finding, Kind, Sweep, SweepOptions, sweep};
+pub use used_repositories::UsedRepositories;
+pub use verdict::{ConductorJudge, judge_task};

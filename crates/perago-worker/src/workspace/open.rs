@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use perago_contract::{TaskDescription, WorkspaceSpec};
-use perago_lakefs::{Client, ErrorKind, RetryOptions};
+use perago_lakefs::{Client, ErrorKind};
 use perago_workspace::{Cache, CacheOptions, GlobDialect, TransferOptions};
 
-use super::{WorkspaceService, Workspaces};
+use super::{Housekeeping, UsedRepositories, WorkspaceService, Workspaces};
 use crate::logs::{Level, Logger, Record};
 use crate::settings::{LakeFsSettings, Settings, WorkspaceCacheSettings};
 use crate::worker_error::WorkerError;
@@ -17,8 +17,6 @@ use crate::worker_error::WorkerError;
 const MERGE_LIMIT: Duration = Duration::from_secs(60);
 /// A server that does not answer for this long holds up no start.
 const GREET_WITHIN: Duration = Duration::from_secs(5);
-/// Repetitions of a call by the client; the engine repeats what is left with knowledge of its state.
-const CLIENT_REPETITIONS: u32 = 1;
 
 /// The workspaces of a task's attempts; `None` for a task without workspace.
 ///
@@ -39,20 +37,44 @@ pub(crate) async fn open(
         client: client(lakefs, logger)?,
         root: absolute(&settings.workspace_root)?,
         cache: cache(settings, logger)?.map(Arc::new),
-        transfers: TransferOptions::default(),
+        transfers: TransferOptions { stall_timeout: lakefs.stall_timeout, ..TransferOptions::default() },
         spec: WorkspaceSpec::clone(spec),
         dialect,
         merge_limit: merge_limit.unwrap_or(MERGE_LIMIT),
+        used: UsedRepositories::open(&settings.state_dir),
     };
     let workspaces = Workspaces::start(service)?;
     greet(&workspaces, logger).await?;
     Ok(Some(workspaces))
 }
 
+/// The housekeeping of a worker that has workspaces; with a client of its own, because it works on another thread than
+/// the transfers.
+///
+/// # Errors
+/// The address of lakeFS cannot be used.
+pub(crate) fn housekeeping(
+    settings: &Settings,
+    workspaces: Option<&Workspaces>,
+    conductor: &perago_conductor::Client,
+    logger: &Logger,
+) -> Result<Option<Housekeeping>, WorkerError> {
+    let (Some(workspaces), Some(lakefs)) = (workspaces, &settings.lakefs) else { return Ok(None) };
+    let service = workspaces.service();
+    Ok(Some(Housekeeping {
+        root: service.root.clone(),
+        conductor: conductor.clone(),
+        lakefs: client(lakefs, logger)?,
+        used: service.used.clone(),
+        ttl: settings.workspace_gc_ttl,
+        interval: settings.workspace_gc_interval,
+        logger: logger.clone(),
+    }))
+}
+
 /// The client of a worker for its lakeFS server.
 fn client(lakefs: &LakeFsSettings, logger: &Logger) -> Result<Client, WorkerError> {
     let mut options = lakefs.client_options()?;
-    options.retry = RetryOptions { attempts: CLIENT_REPETITIONS, ..RetryOptions::default() };
     let logger = logger.clone();
     options.on_warning = Arc::new(move |warning| {
         logger.event(Level::Warning, "lakefs_warning", warning);

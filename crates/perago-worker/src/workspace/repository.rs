@@ -54,6 +54,11 @@ impl Repository for LakeFsRepository {
         format!("{} {}", self.client.server(), self.name)
     }
 
+    fn tries(&self) -> u32 {
+        // The client repeats calls; once more is for what it cannot repeat, such as the end of an upload in parts.
+        2
+    }
+
     async fn objects(
         &self,
         reference: &str,

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use perago_contract::envelope::WorkspaceRef;
 use perago_contract::{FailureCode, WorkspaceSpec};
@@ -16,8 +16,9 @@ use perago_workspace::{
     StoreErrorKind, TransferOptions, WorkspaceError, check_guardrails, materialise, publish,
 };
 
-use super::LakeFsRepository;
 use super::keeper::told_to_stop;
+use super::sweep::now;
+use super::{LakeFsRepository, UsedRepositories};
 
 /// Files that are uploaded at once: each holds up to two blocks of 256 KiB.
 const UPLOADS_AT_ONCE: usize = 16;
@@ -77,6 +78,8 @@ pub struct WorkspaceService {
     pub dialect: GlobDialect,
     /// Time limit of one merge.
     pub merge_limit: Duration,
+    /// Where attempts have been, for the search for what dead ones have left.
+    pub used: UsedRepositories,
 }
 
 /// A workspace that a body can use.
@@ -139,13 +142,14 @@ impl WorkspaceService {
         let prefix = Prefix::new(&self.spec.prefix)
             .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
         let marker = AttemptMarker::new(&stamp, &input.repository, now());
-        let root = self.root.clone();
-        let (attempt, directory) = blocking(move || {
+        let (root, used, server) = (self.root.clone(), self.used.clone(), self.client.server());
+        let (attempt, directory, note) = blocking(move || {
+            let note = used.note(&server, &marker.repository, marker.started_at);
             let attempt = AttemptDirectory::create(&root, &marker)?;
             let files = attempt.files();
             let directory = Directory::open(&files)
                 .map_err(|error| WorkspaceError::local("open", files.display(), error))?;
-            Ok((attempt, Arc::new(directory)))
+            Ok((attempt, Arc::new(directory), note.err()))
         })
         .await?;
         let repository = Arc::new(LakeFsRepository::new(self.client.clone(), &input.repository));
@@ -158,7 +162,7 @@ impl WorkspaceService {
                 attempt,
                 directory,
                 manifest: Arc::new(filled.manifest),
-                warnings: filled.warnings,
+                warnings: filled.warnings.into_iter().chain(note.as_ref().map(not_noted)).collect(),
                 prefix,
                 repository,
                 input,
@@ -298,6 +302,10 @@ impl<C: AttemptControl> AttemptControl for Timed<'_, C> {
     }
 }
 
+fn not_noted(error: &std::io::Error) -> String {
+    format!("the repository is not noted for the search for what dead attempts have left: {error}")
+}
+
 /// Tries again for a short while: file work that was stopped may still be at its last file.
 async fn remove(attempt: AttemptDirectory) -> Result<(), WorkspaceError> {
     let mut pause = Duration::from_millis(10);
@@ -318,9 +326,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         Err(WorkspaceError::new(FailureCode::Internal, format!("file work was interrupted: {error}")))
     })
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

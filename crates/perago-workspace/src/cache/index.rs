@@ -1,7 +1,8 @@
 //! The cache's index: which object is which blob, in an append-only file of checksummed records.
 //!
 //! Processes append under the cache's lock and read the tail before they look something up. A record cut short by a
-//! crash is dropped by the next append; one that is damaged is skipped.
+//! crash is dropped by the next append; one that is damaged is skipped. What one process learns it knows at once and
+//! writes down with others: a record that never reaches the file costs one more download.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -73,6 +74,9 @@ pub struct Index {
     read_to: u64,
     objects: HashMap<ObjectKey, BlobName>,
     blobs: HashMap<BlobName, BlobState>,
+    bytes: u64,
+    // Known here and not yet in the file.
+    unwritten: Vec<Record>,
 }
 
 impl Index {
@@ -81,15 +85,21 @@ impl Index {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut index = Self {
-            path: path.to_owned(),
-            file: open(path)?,
+        let mut index = Self::unread(path.to_owned())?;
+        index.refresh()?;
+        Ok(index)
+    }
+
+    fn unread(path: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            file: open(&path)?,
+            path,
             read_to: 0,
             objects: HashMap::new(),
             blobs: HashMap::new(),
-        };
-        index.refresh()?;
-        Ok(index)
+            bytes: 0,
+            unwritten: Vec::new(),
+        })
     }
 
     /// Reads what other processes have added.
@@ -102,13 +112,11 @@ impl Index {
             .zip(self.file.metadata().ok())
             .is_some_and(|(named, ours)| named.ino() == ours.ino());
         if !is_current {
-            *self = Self {
-                path: self.path.clone(),
-                file: open(&self.path)?,
-                read_to: 0,
-                objects: HashMap::new(),
-                blobs: HashMap::new(),
-            };
+            let unwritten = std::mem::take(&mut self.unwritten);
+            *self = Self::unread(self.path.clone())?;
+            for record in unwritten {
+                self.note(record);
+            }
         }
         let length = self.file.metadata()?.len();
         let whole = length.saturating_sub(self.read_to) / RECORD_BYTES as u64 * RECORD_BYTES as u64;
@@ -124,18 +132,31 @@ impl Index {
         Ok(())
     }
 
-    /// Adds records; the caller holds the cache's lock.
+    /// Knows a record from now on; [`Self::append`] writes it.
+    pub fn note(&mut self, record: Record) {
+        self.take(&record);
+        self.unwritten.push(record);
+    }
+
+    /// Records that are not yet in the file.
+    pub fn unwritten(&self) -> &[Record] {
+        &self.unwritten
+    }
+
+    /// Writes what was noted; the caller holds the cache's lock.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
+    /// What the system says; what was noted is kept for the next call.
+    pub fn append(&mut self) -> io::Result<()> {
         self.refresh()?;
         // What a crash has cut short would put every later record out of step.
         self.file.set_len(self.read_to)?;
         self.file.seek(SeekFrom::Start(self.read_to))?;
-        let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
+        let bytes: Vec<u8> = self.unwritten.iter().flat_map(Record::encode).collect();
         self.file.write_all(&bytes)?;
-        self.refresh()
+        self.unwritten.clear();
+        self.read_to += bytes.len() as u64;
+        Ok(())
     }
 
     /// Writes the index anew with the blobs that `keeps`; the caller holds the cache's lock.
@@ -144,6 +165,8 @@ impl Index {
     /// What the system says.
     pub fn rewrite(&mut self, keeps: impl Fn(&BlobName) -> bool) -> io::Result<()> {
         self.refresh()?;
+        // They are known, so they are written below.
+        self.unwritten.clear();
         let kept = self.objects.iter().filter(|(_, blob)| keeps(blob)).filter_map(|(object, blob)| {
             Some(Record { object: *object, blob: *blob, state: *self.blobs.get(blob)? })
         });
@@ -167,12 +190,14 @@ impl Index {
 
     /// Length of all known blobs together, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.blobs.values().map(|state| state.size).sum()
+        self.bytes
     }
 
     fn take(&mut self, record: &Record) {
         self.objects.insert(record.object, record.blob);
-        self.blobs.insert(record.blob, record.state);
+        let before = self.blobs.insert(record.blob, record.state);
+        self.bytes = self.bytes.saturating_sub(before.map_or(0, |state| state.size));
+        self.bytes = self.bytes.saturating_add(record.state.size);
     }
 }
 
@@ -192,17 +217,50 @@ mod tests {
         }
     }
 
+    fn append(index: &mut Index, records: &[Record]) {
+        for record in records {
+            index.note(*record);
+        }
+        index.append().unwrap();
+    }
+
+    #[test]
+    fn what_is_noted_is_known_here_at_once_and_elsewhere_when_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let (mut one, mut other) = (Index::open(&path).unwrap(), Index::open(&path).unwrap());
+        one.note(record(1, 1));
+        one.note(record(2, 2));
+        assert!(one.blob_of(&[1; 32]).is_some());
+        assert_eq!((one.unwritten().len(), one.bytes()), (2, 10));
+        other.refresh().unwrap();
+        assert_eq!(other.blob_of(&[1; 32]), None);
+        // Another process replaces the file in between.
+        append(&mut other, &[record(3, 3)]);
+        other.rewrite(|blob| *blob == [3; 32]).unwrap();
+        one.refresh().unwrap();
+        assert!(one.blob_of(&[1; 32]).is_some() && one.blob_of(&[3; 32]).is_some());
+        one.append().unwrap();
+        assert!(one.unwritten().is_empty());
+        other.refresh().unwrap();
+        for index in [&one, &other] {
+            assert!((1..=3).all(|object| index.blob_of(&[object; 32]).is_some()));
+            assert_eq!(index.bytes(), 15);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 3 * RECORD_BYTES as u64);
+    }
+
     #[test]
     fn processes_see_what_others_add_and_rewrite() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         let (mut one, mut other) = (Index::open(&path).unwrap(), Index::open(&path).unwrap());
-        one.append(&[record(1, 1), record(2, 1), record(3, 3)]).unwrap();
+        append(&mut one, &[record(1, 1), record(2, 1), record(3, 3)]);
         other.refresh().unwrap();
         assert_eq!(other.blob_of(&[2; 32]), Some(([1; 32], record(2, 1).state)));
         assert_eq!(other.bytes(), 10);
         one.rewrite(|blob| *blob == [3; 32]).unwrap();
-        other.append(&[record(4, 4)]).unwrap();
+        append(&mut other, &[record(4, 4)]);
         one.refresh().unwrap();
         for index in [&one, &other] {
             assert_eq!(index.blob_of(&[1; 32]), None);
@@ -214,13 +272,13 @@ mod tests {
     fn a_crash_or_damage_costs_single_records() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
-        Index::open(&path).unwrap().append(&[record(1, 1), record(2, 2)]).unwrap();
+        append(&mut Index::open(&path).unwrap(), &[record(1, 1), record(2, 2)]);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[10] ^= 1;
         bytes.extend_from_slice(b"half a record");
         std::fs::write(&path, bytes).unwrap();
         let mut index = Index::open(&path).unwrap();
-        index.append(&[record(3, 3)]).unwrap();
+        append(&mut index, &[record(3, 3)]);
         let again = Index::open(&path).unwrap();
         let known: Vec<bool> = (1..=3).map(|object| again.blob_of(&[object; 32]).is_some()).collect();
         assert_eq!(known, [false, true, true]);

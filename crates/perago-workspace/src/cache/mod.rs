@@ -4,24 +4,27 @@
 //! writes in place changes nothing here. Blobs are not synced to disk one by one; instead, one that was written in an
 //! earlier boot of the machine is hashed again before it is trusted. What cannot be kept or read is simply not cached.
 
+mod blob;
 mod index;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use perago_contract::FailureCode;
-use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::FlockOperation;
 
 use crate::copy::Copier;
 use crate::error::WorkspaceError;
 use crate::store::ObjectEntry;
 
+pub use blob::{Content, Draft};
+use blob::{create_blob, hash_of, note_use, place_blob};
 pub use index::ObjectKey;
 use index::{BlobName, BlobState, Index, Record};
 
@@ -29,7 +32,9 @@ use index::{BlobName, BlobState, Index, Record};
 const KEPT_PERCENT: u64 = 90;
 /// Space that is left free beside what attempts need.
 const SPARE_BYTES: u64 = 64 * 1024 * 1024;
-const HASH_BUFFER_BYTES: usize = 256 * 1024;
+/// The index is written when so many contents, or so many bytes, are new: what a crash forgets is bounded.
+const UNWRITTEN_RECORDS: usize = 512;
+const UNWRITTEN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Where the cache is and how much it may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,17 +98,14 @@ impl Cache {
     pub fn fetch(&self, object: &ObjectKey, destination: &File) -> io::Result<Option<blake3::Hash>> {
         let Some((blob, state)) = self.known(object) else { return Ok(None) };
         let Some(source) = self.trusted(object, &blob, state) else { return Ok(None) };
-        self.copier.copy(&source, destination)?;
+        self.copier.copy(&source, state.size, destination)?;
         if destination.metadata()?.len() != state.size {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "a cached file changed while it was copied",
             ));
         }
-        // The time of the last use orders evictions; that of the last change proves the content.
-        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let same = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-        let _ = rustix::fs::futimens(&source, &Timestamps { last_access: now, last_modification: same });
+        note_use(&source);
         Ok(Some(blake3::Hash::from_bytes(blob)))
     }
 
@@ -118,14 +120,47 @@ impl Cache {
         let _ = self.index().refresh();
     }
 
-    /// Keeps a copy of a file's content, unless it would take space of which `reserved` bytes are needed elsewhere.
-    /// Blocks on file input and output. Returns whether it is here now.
-    pub fn keep(&self, object: ObjectKey, hash: blake3::Hash, source: &File, reserved: u64) -> bool {
+    /// Keeps a copy of a content, unless it would take space of which `reserved` bytes are needed elsewhere. Blocks on
+    /// file input and output. Returns whether it is here now; other processes learn it with [`Self::flush`].
+    pub fn keep(&self, object: ObjectKey, hash: blake3::Hash, source: Content<'_>, reserved: u64) -> bool {
         let kept = self.try_keep(object, *hash.as_bytes(), source, reserved).unwrap_or(false);
+        self.stay_bounded();
+        kept
+    }
+
+    fn stay_bounded(&self) {
         if self.index().bytes() > self.options.most_bytes {
             let _ = self.shrink_to(self.options.most_bytes / 100 * KEPT_PERCENT);
         }
-        kept
+    }
+
+    /// Begins a copy of a content that is still arriving, unless it would take space of which `reserved` bytes are
+    /// needed elsewhere. `None` as well where a whole file is copied without work.
+    pub fn draft(&self, size: u64, reserved: u64) -> Option<Draft> {
+        let has_room =
+            || self.free_bytes().is_ok_and(|free| free >= reserved.saturating_add(size + SPARE_BYTES));
+        if size > self.options.most_bytes || self.copier.shares_blocks() || !has_room() {
+            return None;
+        }
+        Draft::begin(self.temporary(), size).ok()
+    }
+
+    /// Keeps a draft whose content is complete and has this hash. Blocks on file input and output. Returns whether it is
+    /// here now.
+    pub fn adopt(&self, object: ObjectKey, hash: blake3::Hash, draft: Draft) -> bool {
+        let blob = *hash.as_bytes();
+        let adopted = self.state_of(draft.file()).and_then(|state| {
+            draft.put(&self.path_of(&blob))?;
+            self.record(Record { object, blob, state })
+        });
+        self.stay_bounded();
+        adopted.is_ok()
+    }
+
+    /// Lets other processes know what was kept, also after this one's death. Blocks on file input and output.
+    pub fn flush(&self) {
+        // What cannot be written is downloaded again.
+        let _ = self.write_index();
     }
 
     /// Gives up at least `wanted` bytes, least recently used contents first, if it holds them.
@@ -161,12 +196,18 @@ impl Cache {
             let _ = std::fs::remove_file(&path);
             return None;
         }
-        let _ = self.record(&[Record { object: *object, blob: *blob, state: found }]);
+        let _ = self.record(Record { object: *object, blob: *blob, state: found });
         Some(file)
     }
 
-    fn try_keep(&self, object: ObjectKey, blob: BlobName, source: &File, reserved: u64) -> io::Result<bool> {
-        let size = source.metadata()?.len();
+    fn try_keep(
+        &self,
+        object: ObjectKey,
+        blob: BlobName,
+        source: Content<'_>,
+        reserved: u64,
+    ) -> io::Result<bool> {
+        let size = source.length()?;
         if size > self.options.most_bytes {
             return Ok(false);
         }
@@ -175,44 +216,44 @@ impl Cache {
         if let (Some(state), Ok(file)) = (known, File::open(&path))
             && self.state_of(&file)? == state
         {
-            self.record(&[Record { object, blob, state }])?;
+            self.record(Record { object, blob, state })?;
             return Ok(true);
         }
         if !self.copier.shares_blocks() && self.free_bytes()? < reserved.saturating_add(size + SPARE_BYTES) {
             return Ok(false);
         }
         let state = self.store(&path, source)?;
-        self.record(&[Record { object, blob, state }])?;
+        self.record(Record { object, blob, state })?;
         Ok(true)
     }
 
-    fn store(&self, path: &Path, source: &File) -> io::Result<BlobState> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
-        let temporary = self.options.place.join("new").join(name);
+    fn store(&self, path: &Path, source: Content<'_>) -> io::Result<BlobState> {
+        let temporary = self.temporary();
         let written = (|| {
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-            self.copier.copy(source, &file)?;
-            file.set_permissions(Permissions::from_mode(0o400))?;
+            let mut file = create_blob(&temporary)?;
+            match source {
+                Content::File(source) => self.copier.copy(source, source.metadata()?.len(), &file)?,
+                Content::Bytes(bytes) => file.write_all(bytes)?,
+            }
             let state = self.state_of(&file)?;
-            if state.size != source.metadata()?.len() {
+            if state.size != source.length()? {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the file changed while it was copied",
                 ));
             }
-            match std::fs::rename(&temporary, path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    std::fs::create_dir_all(path.parent().unwrap_or(path))?;
-                    std::fs::rename(&temporary, path)?;
-                }
-                renamed => renamed?,
-            }
+            place_blob(&temporary, path)?;
             Ok(state)
         })();
         if written.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
         written
+    }
+
+    // No secret: what is there already is never written to.
+    fn temporary(&self) -> PathBuf {
+        self.options.place.join("new").join(format!("{:032x}", fastrand::u128(..)))
     }
 
     fn shrink_to(&self, most_bytes: u64) -> io::Result<()> {
@@ -256,9 +297,22 @@ impl Cache {
         }
     }
 
-    fn record(&self, records: &[Record]) -> io::Result<()> {
+    fn record(&self, record: Record) -> io::Result<()> {
+        let mut index = self.index();
+        index.note(record);
+        let unwritten = index.unwritten();
+        let is_much = unwritten.len() >= UNWRITTEN_RECORDS
+            || unwritten.iter().map(|record| record.state.size).sum::<u64>() >= UNWRITTEN_BYTES;
+        drop(index);
+        if is_much { self.write_index() } else { Ok(()) }
+    }
+
+    fn write_index(&self) -> io::Result<()> {
+        if self.index().unwritten().is_empty() {
+            return Ok(());
+        }
         let _lock = self.lock()?;
-        self.index().append(records)
+        self.index().append()
     }
 
     // Held until the file is closed, also by a process that dies.
@@ -290,21 +344,16 @@ impl Cache {
     }
 }
 
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 struct Blob {
     path: PathBuf,
     size: u64,
     used: (i64, i64),
-}
-
-fn hash_of(mut file: &File) -> io::Result<BlobName> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; HASH_BUFFER_BYTES];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(*hasher.finalize().as_bytes()),
-            length => hasher.update(&buffer[..length]),
-        };
-    }
 }
 
 // Where the system does not say which boot this is, every process is one of its own: blobs are always hashed.

@@ -1,7 +1,9 @@
 //! What is kept, what is trusted, what goes first.
 
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 
 use super::*;
 
@@ -37,7 +39,11 @@ fn file_of(content: &[u8]) -> File {
 }
 
 fn keep(cache: &Cache, object: u8, content: &[u8]) -> bool {
-    cache.keep([object; 32], blake3::hash(content), &file_of(content), 0)
+    let file = file_of(content);
+    let source = if object.is_multiple_of(2) { Content::Bytes(content) } else { Content::File(&file) };
+    let kept = cache.keep([object; 32], blake3::hash(content), source, 0);
+    cache.flush();
+    kept
 }
 
 fn fetch(cache: &Cache, object: u8) -> Option<Vec<u8>> {
@@ -91,7 +97,8 @@ fn what_was_changed_or_never_reached_the_disk_is_not_handed_out() {
     std::fs::set_permissions(&blob, Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&blob, b"content").unwrap();
     assert_eq!(fetch(&cache, 1).unwrap(), b"content");
-    let earlier_boot = Cache { boot: cache.boot ^ 1, ..shelf.open() };
+    let mut earlier_boot = shelf.open();
+    earlier_boot.boot ^= 1;
     assert_eq!(fetch(&earlier_boot, 1).unwrap(), b"content");
 }
 
@@ -125,7 +132,7 @@ fn what_is_too_large_or_has_no_room_is_not_kept() {
     let cache = shelf.open();
     assert!(!keep(&cache, 1, b"more than ten bytes"));
     let content = b"small";
-    assert!(!cache.keep([2; 32], blake3::hash(content), &file_of(content), u64::MAX));
+    assert!(!cache.keep([2; 32], blake3::hash(content), Content::Bytes(content), u64::MAX));
     assert!(keep(&cache, 2, content));
 }
 
@@ -140,6 +147,25 @@ fn a_cache_that_others_can_write_to_is_refused() {
     std::fs::set_permissions(&place, Permissions::from_mode(0o755)).unwrap();
     shelf.open();
     assert_eq!(std::fs::metadata(&place).unwrap().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_copy_made_while_the_content_arrives_is_kept_whole_or_not_at_all() {
+    let shelf = Shelf::new(1000);
+    let cache = shelf.open();
+    let (content, source) = (b"content", file_of(b"content"));
+    let unfinished = || std::fs::read_dir(shelf.folder.path().join("cache/new")).unwrap().count();
+    assert!(cache.draft(1001, 0).is_none() && cache.draft(7, u64::MAX).is_none());
+    let draft = cache.draft(7, 0).unwrap();
+    draft.copy_part(&source, 4..7).unwrap();
+    draft.copy_part(&source, 0..4).unwrap();
+    assert!(cache.adopt([1; 32], blake3::hash(content), draft));
+    assert_eq!(fetch(&cache, 1).unwrap(), content);
+    let draft = cache.draft(7, 0).unwrap();
+    draft.copy_part(&source, 0..4).unwrap();
+    assert!(!cache.adopt([2; 32], blake3::hash(b"other"), draft), "a part is missing");
+    drop(cache.draft(7, 0));
+    assert_eq!((fetch(&cache, 2), unfinished(), shelf.blobs().len()), (None, 0, 1));
 }
 
 #[test]

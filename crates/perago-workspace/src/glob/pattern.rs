@@ -101,13 +101,12 @@ fn end_of_class(characters: &[char], start: usize) -> Option<usize> {
 }
 
 // A class is cut at hyphens into chunks; a range spans from the end of one to the start of the next. Python drops a
-// range that runs backwards by joining its two chunks without the ends, which can make a new range of the rest.
+// range that runs backwards by joining its two chunks without the ends, and reads what is left: a `!` that has come to
+// the front negates, and a hyphen there is a member.
 fn class(members: &[char]) -> Token {
-    let negated = members.first() == Some(&'!');
-    let members = &members[usize::from(negated)..];
     let mut chunks: Vec<Vec<char>> = Vec::new();
     let mut start = 0;
-    let mut search = 1;
+    let mut search = 1 + usize::from(members.first() == Some(&'!'));
     while let Some(hyphen) = (search..members.len()).find(|index| members[*index] == '-') {
         chunks.push(members[start..hyphen].to_vec());
         start = hyphen + 1;
@@ -125,8 +124,19 @@ fn class(members: &[char]) -> Token {
             chunks[index - 1].extend(&joined[1..]);
         }
     }
-    let ranges = chunks.windows(2).filter_map(|pair| Some((*pair[0].last()?, *pair[1].first()?))).collect();
-    Token::Class { negated, singles: chunks.concat(), ranges }
+    let negated = chunks[0].first() == Some(&'!');
+    if negated {
+        chunks[0].remove(0);
+    }
+    if chunks[0].is_empty() && chunks.len() > 1 {
+        chunks[0].push('-');
+        return Token::Class { negated, ranges: ranges(&chunks[1..]), singles: chunks.concat() };
+    }
+    Token::Class { negated, ranges: ranges(&chunks), singles: chunks.concat() }
+}
+
+fn ranges(chunks: &[Vec<char>]) -> Vec<(char, char)> {
+    chunks.windows(2).filter_map(|pair| Some((*pair[0].last()?, *pair[1].first()?))).collect()
 }
 
 #[cfg(test)]
@@ -176,6 +186,14 @@ mod tests {
             ("[a-c-e]", "-", true),
             ("[a-c-e]", "d", false),
             ("[^a]", "^", true),
+            ("[--!!]", "x", true),
+            ("[--!!a]", "a", false),
+            ("[--!!a]", "-", true),
+            ("[b-aa-c]", "b", true),
+            ("[b-aa-c]", "-", false),
+            ("[--!!-x]", "a", true),
+            ("[--!!-x]", "-", false),
+            ("[--!!-x]", "x", false),
             ("[&~|]", "~", true),
         ] {
             assert_eq!(matches(pattern, name), wanted, "{pattern:?} {name:?}");

@@ -1,7 +1,6 @@
-//! Downloads: small files in one piece, large ones in parallel ranges that are hashed in order behind them.
+//! Large files: read in parallel ranges that are hashed in order behind them.
 
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -11,9 +10,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 
 use super::fetch::Sink;
-use super::verify::{Hashes, differ, equal_twice};
-use super::{Finished, Job, PERMIT_BYTES, Transfers, finished, permits};
+use super::verify::{Copying, Hashes, differ, equal_twice};
+use super::{Finished, Job, Transfers, count_file, finished, permits};
 use crate::blocking;
+use crate::cache::Content;
 use crate::directory::{FileCreator, FileState};
 use crate::error::WorkspaceError;
 use crate::store::Repository;
@@ -28,63 +28,30 @@ const WRITE_BYTES: usize = 256 * 1024;
 const PART_MEMORY_BYTES: u64 = 1024 * 1024;
 
 impl<R: Repository> Transfers<R> {
-    /// Downloads a file that fits into memory.
-    pub(super) async fn download_small(&self, job: Job) -> Result<Finished, WorkspaceError> {
-        let memory = permits(job.object.size.max(PERMIT_BYTES)).min(permits(self.options.memory_bytes));
-        let _permit = self.memory.acquire_many(memory as u32).await.expect("the semaphore is never closed");
-        let first = match self.write_small(&job, None).await? {
-            Small::Written(file) => return Ok(file),
-            Small::Differs(hash) => hash,
-        };
-        match self.write_small(&job, Some(first)).await? {
-            Small::Written(file) => Ok(file),
-            Small::Differs(_) => Err(differ(&job.object)),
-        }
-    }
-
-    async fn write_small(&self, job: &Job, first: Option<blake3::Hash>) -> Result<Small, WorkspaceError> {
-        let mut sink = Gathered(Vec::with_capacity(job.object.size as usize));
-        if job.object.size > 0 {
-            self.read_range(&job.object, 0..job.object.size, &mut sink).await?;
-        }
-        let (directory, keep, job) = (Arc::clone(&self.directory), self.keep(), job.clone());
-        blocking(move || {
-            let mut hashes = Hashes::of(&job.object);
-            hashes.update(&sink.0);
-            let (hash, agrees) = hashes.finish(&job.object);
-            let warning = match first {
-                _ if agrees => None,
-                Some(first) if first == hash => Some(equal_twice(&job.object)),
-                _ => return Ok(Small::Differs(hash)),
-            };
-            let failed = |error| WorkspaceError::local("write", &job.path, error);
-            let mut file = FileCreator::new(&directory).create(&job.path).map_err(failed)?;
-            file.write_all(&sink.0).map_err(failed)?;
-            let state = FileState::of(&file).map_err(failed)?;
-            keep.keep(&job.object, hash, &file);
-            Ok(Small::Written(finished(&job, state, hash, warning)))
-        })
-        .await
-    }
-
     /// Downloads a file in ranges.
     pub(super) async fn download_large(&self, job: Job) -> Result<Finished, WorkspaceError> {
-        let (mut file, mut hash, mut agrees) = self.read_large(&job).await?;
+        let mut large = self.read_large(&job).await?;
         let mut warning = None;
-        if !agrees {
-            let first = hash;
+        if !large.agrees {
+            let first = large.hash;
             self.remove(&job).await?;
-            (file, hash, agrees) = self.read_large(&job).await?;
-            if !agrees && first != hash {
+            large = self.read_large(&job).await?;
+            if !large.agrees && first != large.hash {
                 return Err(differ(&job.object));
             }
-            warning = (!agrees).then(|| equal_twice(&job.object));
+            warning = (!large.agrees).then(|| equal_twice(&job.object));
         }
-        let keep = self.keep();
+        let Large { file, hash, copying, .. } = large;
+        let keep = self.keep.clone();
+        let (progress, outstanding) = (Arc::clone(&self.progress), Arc::clone(&self.outstanding));
         blocking(move || {
             let failed = |error| WorkspaceError::local("write", &job.path, error);
             let state = FileState::of(&*file).map_err(failed)?;
-            keep.keep(&job.object, hash, &file);
+            match copying {
+                Some(copying) => keep.adopt(&job.object, hash, copying),
+                None => keep.keep(&job.object, hash, Content::File(&file)),
+            }
+            count_file(&progress, &outstanding, job.object.size);
             Ok(finished(&job, state, hash, warning))
         })
         .await
@@ -98,14 +65,14 @@ impl<R: Repository> Transfers<R> {
         .await
     }
 
-    async fn read_large(&self, job: &Job) -> Result<(Arc<File>, blake3::Hash, bool), WorkspaceError> {
+    async fn read_large(&self, job: &Job) -> Result<Large, WorkspaceError> {
         let size = job.object.size;
-        let (directory, path) = (Arc::clone(&self.directory), job.path.clone());
-        let file = blocking(move || {
-            let failed = |error| WorkspaceError::local("write", &path, error);
-            let file = FileCreator::new(&directory).create(&path).map_err(failed)?;
+        let (directory, keep, wanted) = (Arc::clone(&self.directory), self.keep.clone(), job.clone());
+        let (file, copying) = blocking(move || {
+            let failed = |error| WorkspaceError::local("write", &wanted.path, error);
+            let file = FileCreator::new(&directory).create(&wanted.path).map_err(failed)?;
             file.set_len(size).map_err(failed)?;
-            Ok(Arc::new(file))
+            Ok((Arc::new(file), keep.copying(&wanted.object)))
         })
         .await?;
         let parts: Vec<Range<u64>> =
@@ -115,9 +82,10 @@ impl<R: Repository> Transfers<R> {
             .map(|(index, part)| self.read_part(job, &file, index, part, &done))
             .buffer_unordered(PARTS_AT_ONCE)
             .try_for_each(|()| async { Ok(()) });
-        let hashing = hash_behind(job, &file, &parts, waiting);
-        let ((), (hash, agrees)) = tokio::try_join!(reading, hashing)?;
-        Ok((file, hash, agrees))
+        let hashing = hash_behind(job, &file, &parts, waiting.clone());
+        let copying = copy_behind(copying, &file, &parts, waiting);
+        let ((), (hash, agrees), copying) = tokio::try_join!(reading, hashing, copying)?;
+        Ok(Large { file, hash, agrees, copying })
     }
 
     async fn read_part(
@@ -166,20 +134,28 @@ async fn hash_behind(
     Ok(hashes.finish(&job.object))
 }
 
-/// What came of one download of a small file.
-enum Small {
-    Written(Finished),
-    // It does not match its checksum.
-    Differs(blake3::Hash),
+// The same for the cache: a copy at the end would make the body wait for it.
+async fn copy_behind(
+    mut copying: Option<Copying>,
+    file: &Arc<File>,
+    parts: &[Range<u64>],
+    mut waiting: watch::Receiver<Vec<bool>>,
+) -> Result<Option<Copying>, WorkspaceError> {
+    for (index, part) in parts.iter().enumerate() {
+        let Some(copy) = copying.take() else { break };
+        waiting.wait_for(|done| done[index]).await.expect("the sender lives as long as the reads");
+        let (file, part) = (Arc::clone(file), part.clone());
+        copying = blocking(move || Ok(copy.copy_part(&file, part).then_some(copy))).await?;
+    }
+    Ok(copying)
 }
 
-struct Gathered(Vec<u8>);
-
-impl Sink for Gathered {
-    async fn take(&mut self, _position: u64, bytes: Bytes) -> Result<(), WorkspaceError> {
-        self.0.extend_from_slice(&bytes);
-        Ok(())
-    }
+/// A large file that has arrived.
+struct Large {
+    file: Arc<File>,
+    hash: blake3::Hash,
+    agrees: bool,
+    copying: Option<Copying>,
 }
 
 struct Written<'a> {

@@ -35,15 +35,26 @@ impl<R: Repository> Transfers<R> {
         sink: &mut impl Sink,
     ) -> Result<(), WorkspaceError> {
         let mut position = range.start;
-        let (mut breaks, mut resumes) = (0, 0);
+        let (mut breaks, mut refusals, mut resumes) = (0, 0, 0);
         loop {
             let before = position;
-            let Some(broken) = self.read_on(object, &mut position, range.end, sink).await? else {
-                return Ok(());
+            let broken = match self.read_on(object, &mut position, range.end, sink).await? {
+                Reading::Complete => return Ok(()),
+                Reading::Refused(error) => {
+                    refusals += 1;
+                    error
+                }
+                Reading::Broken(error) => {
+                    refusals = 0;
+                    error
+                }
             };
             resumes += 1;
             breaks = if position > before { 1 } else { breaks + 1 };
-            let is_final = !broken.is_transient() || breaks >= MOST_BREAKS || resumes >= MOST_RESUMES;
+            let is_final = !broken.is_transient()
+                || breaks >= MOST_BREAKS
+                || refusals >= self.repository.tries()
+                || resumes >= MOST_RESUMES;
             if is_final {
                 return Err(failed(object, position, &broken));
             }
@@ -51,28 +62,28 @@ impl<R: Repository> Transfers<R> {
         }
     }
 
-    // One connection: `None` when the range is complete, else why it broke.
+    // One connection.
     async fn read_on(
         &self,
         object: &ObjectEntry,
         position: &mut u64,
         end: u64,
         sink: &mut impl Sink,
-    ) -> Result<Option<StoreError>, WorkspaceError> {
+    ) -> Result<Reading, WorkspaceError> {
         let is_whole = *position == 0 && end == object.size;
         let range = (!is_whole).then_some(*position..end);
         let stall = self.options.stall_timeout;
         let opening = self.repository.read(&self.reference, object, range);
         let mut stream = match within(stall, opening).await {
             Ok(stream) => stream,
-            Err(error) => return Ok(Some(error)),
+            Err(error) => return Ok(Reading::Refused(error)),
         };
         loop {
             match within(stall, stream.next()).await {
                 Ok(Some(bytes)) if bytes.len() as u64 > end - *position => {
                     let error =
                         StoreError::new(StoreErrorKind::Damaged, "more bytes arrived than were listed");
-                    return Ok(Some(error));
+                    return Ok(Reading::Broken(error));
                 }
                 Ok(Some(bytes)) => {
                     let length = bytes.len() as u64;
@@ -80,14 +91,25 @@ impl<R: Repository> Transfers<R> {
                     *position += length;
                     self.progress.done_bytes.fetch_add(length, std::sync::atomic::Ordering::Relaxed);
                 }
-                Ok(None) if *position == end => return Ok(None),
+                Ok(None) if *position == end => return Ok(Reading::Complete),
                 Ok(None) => {
-                    return Ok(Some(StoreError::new(StoreErrorKind::Lost, "the content ended too early")));
+                    let error = StoreError::new(StoreErrorKind::Lost, "the content ended too early");
+                    return Ok(Reading::Broken(error));
                 }
-                Err(error) => return Ok(Some(error)),
+                Err(error) => return Ok(Reading::Broken(error)),
             }
         }
     }
+}
+
+/// What came of one connection.
+enum Reading {
+    /// The whole range is here.
+    Complete,
+    /// It was not opened.
+    Refused(StoreError),
+    /// It ended too early.
+    Broken(StoreError),
 }
 
 async fn within<T>(

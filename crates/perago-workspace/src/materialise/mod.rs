@@ -5,8 +5,10 @@
 
 mod download;
 mod fetch;
+mod small;
 mod verify;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +22,7 @@ use crate::blocking;
 use crate::cache::{Cache, object_key};
 use crate::directory::{Directory, FileCreator, FileState};
 use crate::error::WorkspaceError;
-use crate::manifest::{Manifest, ManifestEntry, ObjectIdentity};
+use crate::manifest::{CLOCK_SLACK, LONGEST_CLOCK_TICK, Manifest, ManifestEntry, ObjectIdentity};
 use crate::path::{Prefix, RelativePath};
 use crate::store::{ObjectEntry, Repository};
 
@@ -30,6 +32,9 @@ const SMALL_FILE_BYTES: u64 = 1024 * 1024;
 const PERMIT_BYTES: u64 = 16 * 1024;
 /// Files that one piece of blocking work takes from the cache.
 const CACHED_AT_ONCE: usize = 64;
+
+/// More bytes than this, written so late that they would have to be hashed after the body, are waited for.
+const MOST_FRESH_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How transfers are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,13 @@ struct Job {
     object: ObjectEntry,
 }
 
+/// What a prefix holds.
+struct Listing {
+    jobs: Vec<Job>,
+    // Those that an object without content stands for. The objects themselves are never written or deleted.
+    directories: Vec<RelativePath>,
+}
+
 /// A file that is complete and verified.
 struct Finished {
     path: RelativePath,
@@ -117,9 +129,10 @@ struct Transfers<R> {
     cache: Option<Arc<Cache>>,
     options: TransferOptions,
     progress: Arc<Progress>,
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
     // Space that files still to come will need.
     outstanding: Arc<AtomicU64>,
+    keep: verify::Keep,
 }
 
 /// Fills a directory with the files of a commit's prefix.
@@ -131,12 +144,14 @@ pub async fn materialise<R: Repository>(
     repository: &Arc<R>,
     request: &MaterialiseRequest<'_>,
 ) -> Result<Materialised, WorkspaceError> {
-    let jobs = list(repository, request).await?;
+    let Listing { jobs, directories } = list(repository, request).await?;
     let bytes = jobs.iter().map(|job| job.object.size).fold(0, u64::saturating_add);
     request.progress.files.store(jobs.len() as u64, Ordering::Relaxed);
     request.progress.bytes.store(bytes, Ordering::Relaxed);
     let needed = make_room(request, &jobs).await?;
+    make_directories(request, directories).await?;
 
+    let outstanding = Arc::new(AtomicU64::new(needed));
     let transfers = Transfers {
         repository: Arc::clone(repository),
         reference: request.reference.to_owned(),
@@ -144,53 +159,63 @@ pub async fn materialise<R: Repository>(
         cache: request.cache.cloned(),
         options: request.options,
         progress: Arc::clone(request.progress),
-        memory: Semaphore::new(permits(request.options.memory_bytes)),
-        outstanding: Arc::new(AtomicU64::new(needed)),
+        memory: Arc::new(Semaphore::new(permits(request.options.memory_bytes))),
+        keep: verify::Keep {
+            cache: request.cache.cloned(),
+            repository: repository.identity().into(),
+            outstanding: Arc::clone(&outstanding),
+        },
+        outstanding,
     };
-    let (mut finished, missing) = transfers.take_from_cache(jobs).await?;
-    let mut result = Materialised {
-        cached_files: finished.len() as u64,
-        cached_bytes: finished.iter().map(|file| file.entry.state.size).sum(),
-        downloaded_files: missing.len() as u64,
-        downloaded_bytes: missing.iter().map(|job| job.object.size).sum(),
-        ..Materialised::default()
-    };
-    let downloaded: Vec<Finished> = stream::iter(missing)
-        .map(|job| transfers.download(job))
-        .buffer_unordered(request.options.transfers.max(1))
-        .try_collect()
+    let filled = transfers.fill(jobs).await;
+    if let Some(cache) = request.cache.cloned() {
+        // Also after a failure: the next attempt need not read again what has arrived.
+        blocking(move || {
+            cache.flush();
+            Ok(())
+        })
         .await?;
-    finished.extend(downloaded);
-
-    let directory = Arc::clone(request.directory);
-    result.manifest.taken_at = blocking(move || {
-        directory.now().map_err(|error| WorkspaceError::local("write to", directory.path().display(), error))
-    })
-    .await?;
-    for file in finished {
-        result.warnings.extend(file.warning);
-        result.manifest.files.insert(file.path, file.entry);
+    }
+    let mut result = filled?;
+    result.manifest.taken_at = time_of(request.directory).await?;
+    if result.manifest.fresh_bytes() > MOST_FRESH_BYTES {
+        // Shorter than to hash them all after the body, when their times would prove nothing.
+        tokio::time::sleep(CLOCK_SLACK + LONGEST_CLOCK_TICK).await;
+        result.manifest.taken_at = time_of(request.directory).await?;
     }
     Ok(result)
+}
+
+async fn time_of(directory: &Arc<Directory>) -> Result<i128, WorkspaceError> {
+    let directory = Arc::clone(directory);
+    blocking(move || {
+        directory.now().map_err(|error| WorkspaceError::local("write to", directory.path().display(), error))
+    })
+    .await
 }
 
 async fn list<R: Repository>(
     repository: &Arc<R>,
     request: &MaterialiseRequest<'_>,
-) -> Result<Vec<Job>, WorkspaceError> {
+) -> Result<Listing, WorkspaceError> {
     let mut jobs: Vec<Job> = Vec::new();
+    let mut directories: Vec<RelativePath> = Vec::new();
     let mut after: Option<String> = None;
     loop {
-        let page =
-            repeated!(repository.objects(request.reference, request.prefix.listing(), after.as_deref()))
-                .map_err(|error| {
-                    WorkspaceError::store(
-                        &format!("list {:?} of {}", request.prefix.listing(), request.reference),
-                        error,
-                    )
-                })?;
+        let page = repeated!(
+            repository,
+            repository.objects(request.reference, request.prefix.listing(), after.as_deref())
+        )
+        .map_err(|error| {
+            WorkspaceError::store(
+                &format!("list {:?} of {}", request.prefix.listing(), request.reference),
+                error,
+            )
+        })?;
         for object in page.items {
-            if let Some(path) = request.prefix.path_of(&object.key)? {
+            if object.size == 0 && object.key.ends_with('/') {
+                directories.extend(request.prefix.directory_of(&object.key)?);
+            } else if let Some(path) = request.prefix.path_of(&object.key)? {
                 jobs.push(Job { path, object });
             }
         }
@@ -199,23 +224,52 @@ async fn list<R: Repository>(
             None => break,
         }
     }
-    refuse_file_above_file(&jobs)?;
-    Ok(jobs)
+    let files: HashSet<&str> = jobs.iter().map(|job| job.path.as_str()).collect();
+    refuse_file_above_file(&jobs, &files, request.prefix)?;
+    // A file of that name is more than the mark of a directory.
+    directories.retain(|path| !files.contains(path.as_str()) && file_above(path, &files).is_none());
+    Ok(Listing { jobs, directories })
 }
 
 // A store can hold `a` and `a/b`; a directory cannot.
-fn refuse_file_above_file(jobs: &[Job]) -> Result<(), WorkspaceError> {
-    let files: std::collections::HashSet<&str> = jobs.iter().map(|job| job.path.as_str()).collect();
+fn refuse_file_above_file(
+    jobs: &[Job],
+    files: &HashSet<&str>,
+    prefix: &Prefix,
+) -> Result<(), WorkspaceError> {
     for job in jobs {
-        let path = job.path.as_str();
-        let above = path.match_indices('/').map(|(end, _)| &path[..end]).find(|above| files.contains(above));
-        if let Some(above) = above {
-            let message = format!("{above:?} is a file and the directory of {path:?} at once");
+        if let Some(above) = file_above(&job.path, files) {
+            let (above, below) = (format!("{}{above}", prefix.listing()), &job.object.key);
+            let message = format!(
+                "the object {above:?} would be a file and the directory of the object {below:?} at once"
+            );
             return Err(WorkspaceError::new(FailureCode::WorkspacePath, message)
                 .with_hint("no directory can hold both: rename one of the objects, or narrow the prefix"));
         }
     }
     Ok(())
+}
+
+fn file_above<'a>(path: &'a RelativePath, files: &HashSet<&str>) -> Option<&'a str> {
+    path.ancestors().find(|above| files.contains(above))
+}
+
+async fn make_directories(
+    request: &MaterialiseRequest<'_>,
+    directories: Vec<RelativePath>,
+) -> Result<(), WorkspaceError> {
+    if directories.is_empty() {
+        return Ok(());
+    }
+    let directory = Arc::clone(request.directory);
+    blocking(move || {
+        let made = |path| directory.create_directory(path).map_err(|error| (path, error));
+        directories
+            .iter()
+            .try_for_each(made)
+            .map_err(|(path, error)| WorkspaceError::local("make", path, error))
+    })
+    .await
 }
 
 async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64, WorkspaceError> {
@@ -247,9 +301,33 @@ async fn make_room(request: &MaterialiseRequest<'_>, jobs: &[Job]) -> Result<u64
 }
 
 impl<R: Repository> Transfers<R> {
+    async fn fill(&self, jobs: Vec<Job>) -> Result<Materialised, WorkspaceError> {
+        let (mut finished, missing) = self.take_from_cache(jobs).await?;
+        let mut result = Materialised {
+            cached_files: finished.len() as u64,
+            cached_bytes: finished.iter().map(|file| file.entry.state.size).sum(),
+            downloaded_files: missing.len() as u64,
+            downloaded_bytes: missing.iter().map(|job| job.object.size).sum(),
+            ..Materialised::default()
+        };
+        let (small, large): (Vec<Job>, Vec<Job>) =
+            missing.into_iter().partition(|job| job.object.size <= SMALL_FILE_BYTES);
+        let large = stream::iter(large)
+            .map(|job| self.download_large(job))
+            .buffer_unordered(self.options.transfers.max(1))
+            .try_collect::<Vec<Finished>>();
+        let (small, large) = tokio::try_join!(self.download_small(small), large)?;
+        finished.extend(small.into_iter().chain(large));
+        for file in finished {
+            result.warnings.extend(file.warning);
+            result.manifest.files.insert(file.path, file.entry);
+        }
+        Ok(result)
+    }
+
     async fn take_from_cache(&self, jobs: Vec<Job>) -> Result<(Vec<Finished>, Vec<Job>), WorkspaceError> {
         let Some(cache) = &self.cache else { return Ok((Vec::new(), jobs)) };
-        let repository = self.repository.identity();
+        let repository = Arc::clone(&self.keep.repository);
         cache.refresh();
         let (held, missing): (Vec<Job>, Vec<Job>) =
             jobs.into_iter().partition(|job| cache.holds(&object_key(&repository, &job.object)));
@@ -258,7 +336,7 @@ impl<R: Repository> Transfers<R> {
         let copied: Vec<Vec<Finished>> = stream::iter(groups)
             .map(|group| {
                 let (cache, directory) = (Arc::clone(cache), Arc::clone(&self.directory));
-                let (repository, lost) = (repository.clone(), Arc::clone(&lost));
+                let (repository, lost) = (Arc::clone(&repository), Arc::clone(&lost));
                 let (progress, outstanding) = (Arc::clone(&self.progress), Arc::clone(&self.outstanding));
                 blocking(move || {
                     let mut creator = FileCreator::new(&directory);
@@ -266,7 +344,8 @@ impl<R: Repository> Transfers<R> {
                     for job in group {
                         match copy_from_cache(&cache, &directory, &mut creator, &repository, &job)? {
                             Some(file) => {
-                                count(&progress, &outstanding, job.object.size);
+                                progress.done_bytes.fetch_add(job.object.size, Ordering::Relaxed);
+                                count_file(&progress, &outstanding, job.object.size);
                                 finished.push(file);
                             }
                             None => lost.lock().unwrap_or_else(PoisonError::into_inner).push(job),
@@ -281,26 +360,6 @@ impl<R: Repository> Transfers<R> {
         let mut lost = std::mem::take(&mut *lost.lock().unwrap_or_else(PoisonError::into_inner));
         lost.extend(missing);
         Ok((copied.into_iter().flatten().collect(), lost))
-    }
-
-    async fn download(&self, job: Job) -> Result<Finished, WorkspaceError> {
-        let size = job.object.size;
-        let finished = if size <= SMALL_FILE_BYTES {
-            self.download_small(job).await?
-        } else {
-            self.download_large(job).await?
-        };
-        self.progress.done_files.fetch_add(1, Ordering::Relaxed);
-        subtract(&self.outstanding, size);
-        Ok(finished)
-    }
-
-    fn keep(&self) -> verify::Keep {
-        verify::Keep {
-            cache: self.cache.clone(),
-            repository: self.repository.identity(),
-            outstanding: Arc::clone(&self.outstanding),
-        }
     }
 }
 
@@ -341,9 +400,9 @@ fn finished(job: &Job, state: FileState, hash: blake3::Hash, warning: Option<Str
     Finished { path: job.path.clone(), entry: ManifestEntry { state, hash, object }, warning }
 }
 
-fn count(progress: &Progress, outstanding: &AtomicU64, size: u64) {
+/// Counts a file that is complete; its bytes were counted as they came.
+fn count_file(progress: &Progress, outstanding: &AtomicU64, size: u64) {
     progress.done_files.fetch_add(1, Ordering::Relaxed);
-    progress.done_bytes.fetch_add(size, Ordering::Relaxed);
     subtract(outstanding, size);
 }
 

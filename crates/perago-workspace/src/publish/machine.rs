@@ -110,6 +110,8 @@ pub enum PublishFailure {
     InputNotInHistory {
         /// The head.
         head: CommitId,
+        /// What became of our own commit, if it had been merged.
+        ours: OwnCommit,
     },
     /// Both sides changed the same objects.
     Conflict(Vec<String>),
@@ -149,6 +151,8 @@ pub struct Terms {
     pub on_moved_head: OnMovedHead,
     /// Whether the body changed anything.
     pub has_edits: bool,
+    /// How often a merge is tried that the store refuses for now or cannot be reached for.
+    pub tries: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +178,7 @@ enum State {
 enum Reverting {
     Moved { foreign: Box<Commit>, count: usize },
     Superseded,
+    NotInHistory { head: CommitId },
 }
 
 /// One publication.
@@ -262,16 +267,18 @@ impl Publication {
         let merges_over = match (&walk.newest_foreign, history.reaches_input) {
             (None, true) => false,
             _ if self.terms.on_moved_head == OnMovedHead::Merge => true,
-            (Some(foreign), _) => {
+            // What a history holds that never leads to the input has not come after it.
+            (_, false) => {
+                let head = history.head.clone();
+                return self.fail(PublishFailure::InputNotInHistory { head, ours: OwnCommit::None });
+            }
+            (Some(foreign), true) => {
                 let failure = PublishFailure::MovedHead {
                     foreign: Box::new(foreign.clone()),
                     count: walk.foreign_count,
                     ours: OwnCommit::None,
                 };
                 return self.fail(failure);
-            }
-            (None, false) => {
-                return self.fail(PublishFailure::InputNotInHistory { head: history.head.clone() });
             }
         };
         self.head.clone_from(&history.head);
@@ -311,8 +318,9 @@ impl Publication {
             Err(error) => error,
         };
         match error.kind() {
-            StoreErrorKind::Lost | StoreErrorKind::Busy | StoreErrorKind::Unreachable => {
-                if again + 1 < MOST_TRIES {
+            kind @ (StoreErrorKind::Lost | StoreErrorKind::Busy | StoreErrorKind::Unreachable) => {
+                let most = if kind == StoreErrorKind::Lost { MOST_TRIES } else { self.terms.tries };
+                if again + 1 < most {
                     return self.go(State::MergeFence { again: again + 1 }, Effect::Fence);
                 }
                 self.go(State::Dropping { error }, Effect::DropStaging)
@@ -351,15 +359,19 @@ impl Publication {
 
     // Our merge is on the branch, and its parent is not what we had judged: what came between?
     fn judge(&mut self, history: &History, ours: &CommitId) -> Effect {
-        let Some(slipped) = history.between(ours, &self.head) else {
-            let head = history.head.clone();
-            return self.fail(PublishFailure::InputNotInHistory { head });
-        };
-        let walk = Walk::of(&slipped, &self.terms.work);
         let revert = |failure| {
             let state = State::Reverting { failure, commit: ours.clone(), again: 0 };
             (state, Effect::Revert { commit: ours.clone(), again: 0 })
         };
+        let Some(slipped) = history.between(ours, &self.head) else {
+            // Somebody has reset the branch below what was judged, and our merge came through after that.
+            if self.terms.on_moved_head == OnMovedHead::Merge {
+                return self.finish(Outcome::Published(ours.clone()));
+            }
+            let (state, effect) = revert(Reverting::NotInHistory { head: history.head.clone() });
+            return self.go(state, effect);
+        };
+        let walk = Walk::of(&slipped, &self.terms.work);
         if walk.has_newer_than(self.terms.epoch) {
             let (state, effect) = revert(Reverting::Superseded);
             return self.go(state, effect);
@@ -406,7 +418,7 @@ impl Publication {
             Ok(()) => OwnCommit::Reverted(commit),
             // Reverted before: an earlier try whose reply was lost, or somebody else.
             Err(error) if error.kind() == StoreErrorKind::NoChanges => OwnCommit::Reverted(commit),
-            Err(error) if error.is_transient() && again + 1 < MOST_TRIES => {
+            Err(error) if error.is_transient() && again + 1 < self.terms.tries => {
                 let again = again + 1;
                 let state = State::Reverting { failure, commit: commit.clone(), again };
                 return self.go(state, Effect::Revert { commit, again });
@@ -418,6 +430,7 @@ impl Publication {
                 self.fail(PublishFailure::MovedHead { foreign, count, ours })
             }
             Reverting::Superseded => self.fail(PublishFailure::Superseded { ours }),
+            Reverting::NotInHistory { head } => self.fail(PublishFailure::InputNotInHistory { head, ours }),
         }
     }
 

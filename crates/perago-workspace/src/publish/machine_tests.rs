@@ -52,7 +52,7 @@ fn history(commits: &[Commit]) -> Event {
 
 fn start(on_moved_head: OnMovedHead, has_edits: bool) -> Publication {
     let epoch = Epoch { retry_count: 1, poll_count: 1 };
-    let terms = Terms { work: work(), epoch, input: "R".to_owned(), on_moved_head, has_edits };
+    let terms = Terms { work: work(), epoch, input: "R".to_owned(), on_moved_head, has_edits, tries: 3 };
     let (mut publication, first) = Publication::new(terms);
     assert_eq!(first, Effect::Fence);
     assert_eq!(publication.next(Event::FenceHeld), Effect::DeleteOlder);
@@ -241,6 +241,18 @@ fn a_store_that_stays_away_leaves_no_merge_that_could_start_later() {
 }
 
 #[test]
+fn a_refused_merge_is_tried_as_often_as_the_terms_say() {
+    for kind in [StoreErrorKind::Busy, StoreErrorKind::Unreachable] {
+        let mut publication = merging(OnMovedHead::Fail);
+        for again in 1..3 {
+            assert_eq!(publication.next(Event::Merged(Err(error(kind)))), Effect::Fence);
+            assert_eq!(publication.next(Event::FenceHeld), Effect::Merge { again });
+        }
+        assert_eq!(publication.next(Event::Merged(Err(error(kind)))), Effect::DropStaging);
+    }
+}
+
+#[test]
 fn answers_about_the_branch_end_it() {
     for (kind, wanted) in [
         (StoreErrorKind::Dirty, PublishFailure::Dirty("answer".to_owned())),
@@ -261,14 +273,41 @@ fn a_commit_that_is_not_on_the_branch_is_no_input() {
     let reset = || {
         Event::History(Ok(History {
             head: "Q".to_owned(),
-            commits: Vec::new(),
+            commits: vec![foreign("Q", &["P"]), foreign("P", &[])],
             reaches_input: false,
             input: "R".to_owned(),
         }))
     };
-    let wanted = failed(PublishFailure::InputNotInHistory { head: "Q".to_owned() });
+    let wanted = failed(PublishFailure::InputNotInHistory { head: "Q".to_owned(), ours: OwnCommit::None });
     assert_eq!(start(OnMovedHead::Fail, true).next(reset()), wanted);
     assert_eq!(start(OnMovedHead::Merge, true).next(reset()), Effect::Stage { base: "R".to_owned() });
+}
+
+#[test]
+fn a_merge_into_a_branch_that_was_reset_meanwhile_is_undone() {
+    // The head that was judged is gone; the branch was put back to an older commit.
+    let ours = own("C", &["Q", "S"], 1);
+    let reset = || {
+        Event::History(Ok(History {
+            head: "C".to_owned(),
+            commits: vec![own("C", &["Q", "S"], 1), foreign("Q", &[])],
+            reaches_input: false,
+            input: "R".to_owned(),
+        }))
+    };
+    let merged = |policy| {
+        let mut publication = merging(policy);
+        publication.next(Event::Merged(Ok("C".to_owned())));
+        assert_eq!(publication.next(Event::MergeRead(Ok(ours.clone()))), Effect::ReadHistory);
+        publication
+    };
+    let mut publication = merged(OnMovedHead::Fail);
+    let revert = Effect::Revert { commit: "C".to_owned(), again: 0 };
+    assert_eq!(publication.next(reset()), revert);
+    let undone = OwnCommit::Reverted("C".to_owned());
+    let wanted = failed(PublishFailure::InputNotInHistory { head: "C".to_owned(), ours: undone });
+    assert_eq!(publication.next(Event::Reverted(Ok(()))), wanted);
+    assert_eq!(merged(OnMovedHead::Merge).next(reset()), published("C"));
 }
 
 #[test]

@@ -139,6 +139,7 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
             input: request.stamp.input_ref.clone(),
             on_moved_head: request.on_moved_head,
             has_edits: !request.edits.is_empty(),
+            tries: self.repository.tries(),
         });
         loop {
             effect = match effect {
@@ -155,7 +156,7 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
                 Ok(()) => Event::FenceHeld,
                 Err(reason) => Event::FenceLost(reason),
             },
-            Effect::ReadHistory => Event::History(repeated!(self.history())),
+            Effect::ReadHistory => Event::History(repeated!(repository, self.history())),
             Effect::Stage { base } => {
                 self.is_staged = true;
                 let (begun, before) = (Instant::now(), self.report.uploaded_bytes);
@@ -175,18 +176,25 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
                     Err(stage::StageError::Workspace(error)) => return Err(error),
                 }
             }
-            Effect::DeleteOlder => Event::OlderDeleted(repeated!(self.delete_older())),
+            Effect::DeleteOlder => Event::OlderDeleted(repeated!(repository, self.delete_older())),
             Effect::Merge { again } => {
                 self.wait_before(again).await;
                 let text = request.stamp.text("publish");
                 let merge = repository.merge(&self.staging, request.branch, &text, request.merge_limit).await;
                 Event::Merged(merge)
             }
-            Effect::ReadMerge(commit) => Event::MergeRead(repeated!(repository.commit_of(&commit))),
-            Effect::DropStaging => Event::StagingDropped(repeated!(repository.delete_branch(&self.staging))),
+            Effect::ReadMerge(commit) => {
+                Event::MergeRead(repeated!(repository, repository.commit_of(&commit)))
+            }
+            Effect::DropStaging => {
+                Event::StagingDropped(repeated!(repository, repository.delete_branch(&self.staging)))
+            }
             Effect::ListConflicts => {
                 let prefix = request.prefix.listing();
-                Event::Conflicts(repeated!(repository.conflicts(request.branch, &self.staging, prefix)))
+                Event::Conflicts(repeated!(
+                    repository,
+                    repository.conflicts(request.branch, &self.staging, prefix)
+                ))
             }
             Effect::Revert { commit, again } => {
                 self.wait_before(again).await;
@@ -254,7 +262,7 @@ impl<R: Repository, C: AttemptControl> Run<'_, R, C> {
 
     async fn clean_up(&mut self) {
         if self.is_staged {
-            let deleted = repeated!(self.repository.delete_branch(&self.staging));
+            let deleted = repeated!(self.repository, self.repository.delete_branch(&self.staging));
             self.report.left_staging = absent_is_fine(deleted).err().map(|error| error.to_string());
         }
     }

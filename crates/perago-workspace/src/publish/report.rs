@@ -26,9 +26,9 @@ pub(super) fn explain(branch: &str, failure: &PublishFailure) -> WorkspaceError 
             ),
         ),
         PublishFailure::MovedHead { foreign, count, ours } => moved_head(branch, foreign, *count, ours),
-        PublishFailure::InputNotInHistory { head } => new(
+        PublishFailure::InputNotInHistory { head, ours } => new(
             FailureCode::PublishFence,
-            format!("the input commit is not in the history of {branch}, whose head is {head}"),
+            format!("the input commit is not in the history of {branch}, whose head is {head}{}", own(ours)),
         )
         .with_hint(
             "somebody has reset the branch, or the workflow pairs a commit with a branch that it is not on; \

@@ -72,7 +72,7 @@ pub(super) async fn stage<R: Repository>(
         .try_collect()
         .await?;
     for keys in deletes.chunks(DELETE_AT_ONCE) {
-        repeated!(repository.delete(staging, keys))?;
+        repeated!(repository, repository.delete(staging, keys))?;
     }
     report.uploaded_files += bytes.len() as u64;
     report.uploaded_bytes += bytes.iter().sum::<u64>();
@@ -102,7 +102,7 @@ async fn tree_of<R: Repository>(
     let mut tree = BTreeMap::new();
     let mut after: Option<String> = None;
     loop {
-        let page = repeated!(repository.objects(reference, prefix.listing(), after.as_deref()))?;
+        let page = repeated!(repository, repository.objects(reference, prefix.listing(), after.as_deref()))?;
         for object in page.items {
             // What is no file of a directory was put there by somebody else and is left alone.
             if let Ok(Some(path)) = prefix.path_of(&object.key) {
@@ -121,11 +121,11 @@ async fn fresh_branch<R: Repository>(
     staging: &str,
     base: &str,
 ) -> Result<(), StoreError> {
-    match repeated!(repository.create_branch(staging, base)) {
+    match repeated!(repository, repository.create_branch(staging, base)) {
         // Its name holds the id of this run, so it is ours: an earlier round's, or one whose reply was lost.
         Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {
-            absent_is_fine(repeated!(repository.delete_branch(staging)))?;
-            match repeated!(repository.create_branch(staging, base)) {
+            absent_is_fine(repeated!(repository, repository.delete_branch(staging)))?;
+            match repeated!(repository, repository.create_branch(staging, base)) {
                 Err(error) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
                 result => result,
             }
@@ -153,7 +153,7 @@ async fn upload<R: Repository>(
     };
     let (file, state) = opened.await?;
     let source = UploadSource { file: Arc::clone(&file), size: state.size };
-    let sent = repeated!(repository.upload(staging, &key, &source));
+    let sent = repeated!(repository, repository.upload(staging, &key, &source));
     // Whether the body, or what it left behind, has written meanwhile decides how a failure is to be read.
     if FileState::of(&*file).ok() != Some(state) {
         let message = format!("{path} was changed while it was uploaded");
@@ -172,10 +172,10 @@ async fn commit<R: Repository>(
     base: &str,
 ) -> Result<Option<CommitId>, StageError> {
     let text = request.stamp.text("stage");
-    match repeated!(repository.commit(staging, &text)) {
+    match repeated!(repository, repository.commit(staging, &text)) {
         // Nobody else writes to this branch: an earlier try whose reply was lost has committed, or nothing differed.
         Err(error) if error.kind() == StoreErrorKind::NoChanges => {
-            let head = repeated!(repository.head(staging))?;
+            let head = repeated!(repository, repository.head(staging))?;
             Ok((head != base).then_some(head))
         }
         result => Ok(Some(result?)),

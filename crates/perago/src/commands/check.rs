@@ -34,12 +34,17 @@ impl Checked {
 
     /// Prints the warnings to standard error.
     pub fn print_warnings(&self, printer: &Printer) {
-        for finding in self.findings.iter().filter(|finding| !finding.is_error()) {
-            printer.warning(&match &finding.hint {
-                Some(hint) => format!("{}\n  hint: {hint}", placed(finding)),
-                None => placed(finding),
-            });
-        }
+        print_warnings(&self.findings, printer);
+    }
+}
+
+/// Prints the warnings among `findings` to standard error.
+pub(crate) fn print_warnings(findings: &[Finding], printer: &Printer) {
+    for finding in findings.iter().filter(|finding| !finding.is_error()) {
+        printer.warning(&match &finding.hint {
+            Some(hint) => format!("{}\n  hint: {hint}", placed(finding)),
+            None => placed(finding),
+        });
     }
 }
 
