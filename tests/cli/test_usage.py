@@ -13,7 +13,7 @@ from support.command import CommandLine, environment, perago_command
 
 from .modules import GOOD
 
-COMMANDS = ["check", "run", "extract", "start", "status", "gc", "dev", "completion"]
+COMMANDS = ["check", "run", "extract", "start", "status", "pause", "resume", "gc", "dev", "completion"]
 
 
 def test_version(line: CommandLine) -> None:

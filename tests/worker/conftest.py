@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +91,24 @@ def settings(store: MetricStore, tmp_path: Path) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "300",
         "PERAGO_INSTANCE_ID": f"suite-{tmp_path.name}-{os.getpid()}",
     }
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Path]:
+    """A file system of 96 MiB; where none can be mounted, the test says aloud that it was not run."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        with capfd.disabled():
+            print(f"full state disk: NOT RUN, {mounted.stderr.strip()}", file=sys.stderr)
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

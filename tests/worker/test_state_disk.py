@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from support.conductor import Conductor
 from support.metrics import MetricStore
@@ -16,27 +11,6 @@ from support.waiting import until
 from support.worker import Worker
 
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Path]:
-    """A file system of 96 MiB; where none can be mounted, the test says aloud that it was not run."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        with capfd.disabled():
-            print(f"full state disk: NOT RUN, {mounted.stderr.strip()}", file=sys.stderr)
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(disk: Path) -> Path:

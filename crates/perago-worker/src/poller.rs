@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use crate::attempt::drive::{self, Context};
 use crate::executor::pool::{Pool, SlotLease};
 use crate::logs::{Level, Record};
+use crate::operator::Pause;
 
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(500), maximum: Duration::from_secs(15) };
 
@@ -36,12 +37,14 @@ pub struct Stops {
     pub drain: watch::Receiver<bool>,
     /// Give up what runs.
     pub abandon: watch::Receiver<bool>,
+    /// Take no work until it is lifted.
+    pub pause: Pause,
 }
 
 /// Polls until told to drain. Returns the attempts that still run.
 ///
 /// A poll in flight is never given up: a client that goes away has still consumed the task. What it brings after
-/// the order to drain, or when there is no room for what an attempt may leave, is given back.
+/// the order to drain or to pause, or when there is no room for what an attempt may leave, is given back.
 pub async fn run(
     context: Rc<Context>,
     pool: Pool,
@@ -57,7 +60,7 @@ pub async fn run(
         let leases = tokio::select! {
             biased;
             _ = stops.drain.wait_for(|now| *now) => return attempts,
-            leases = reserve(&context, &pool, if expects_work { options.slots as usize } else { 1 }) => leases,
+            leases = reserve(&context, &pool, &stops.pause, if expects_work { options.slots as usize } else { 1 }) => leases,
         };
         let wait = if expects_work { 0 } else { jittered(options.long_poll_milliseconds) };
         let sent_at = context.clock.now();
@@ -79,10 +82,11 @@ pub async fn run(
                 failures = 0;
                 expects_work = !tasks.is_empty();
                 attempts.retain(|attempt| !attempt.is_finished());
+                // Space may have run out while the server was asked, or an order come to take no more.
+                let may_take = !*stops.drain.borrow() && context.disk.has_space() && !stops.pause.look();
                 for (task, lease) in pair(tasks, leases) {
                     match lease {
-                        // Space may have run out while the server was asked.
-                        Some(lease) if !*stops.drain.borrow() && context.disk.has_space() => {
+                        Some(lease) if may_take => {
                             let abandon = stops.abandon.clone();
                             attempts.push(spawn_local(drive::run(
                                 Rc::clone(&context),
@@ -111,10 +115,17 @@ pub async fn run(
     }
 }
 
-/// Slots for tasks that may be taken: none while what they leave behind finds no room.
-async fn reserve(context: &Context, pool: &Pool, wanted: usize) -> Vec<SlotLease> {
-    context.disk.space().await;
-    pool.reserve(wanted).await
+/// Slots for tasks that may be taken: none while the worker is paused or what they leave behind finds no room.
+async fn reserve(context: &Context, pool: &Pool, pause: &Pause, wanted: usize) -> Vec<SlotLease> {
+    loop {
+        context.disk.space().await;
+        pause.lifted().await;
+        let leases = pool.reserve(wanted).await;
+        // A slot may have been long in coming.
+        if context.disk.has_space() && !pause.look() {
+            return leases;
+        }
+    }
 }
 
 /// Each task with a slot; none for what a server sends beyond what was asked for.

@@ -84,6 +84,19 @@ impl StateDirectory {
         &self.path
     }
 
+    /// The process id of the supervisor that lives on the state directory at `path`, as it was written there; `None`
+    /// when none lives.
+    pub fn supervisor_of(path: &Path) -> Option<String> {
+        let mut file = File::open(path.join(STATE_LOCK)).ok()?;
+        // Taken for a moment, which a supervisor that is about to start waits out.
+        if lock(&file).unwrap_or(true) {
+            return None;
+        }
+        let mut content = String::new();
+        let _ = file.read_to_string(&mut content);
+        Some(serde_json::from_str::<Value>(&content).unwrap_or_default()["supervisor_pid"].to_string())
+    }
+
     /// Waits until no process of an earlier supervisor is left, and returns the lock for our own guardian to hold.
     ///
     /// # Errors
@@ -212,7 +225,11 @@ mod tests {
         let first = open(root.path()).unwrap();
         let error = open(root.path()).unwrap_err();
         assert!(error.to_string().contains(&format!("supervisor pid {}", std::process::id())), "{error}");
+        let state = root.path().join("state");
+        assert_eq!(StateDirectory::supervisor_of(&state), Some(std::process::id().to_string()));
         drop(first);
+        assert_eq!(StateDirectory::supervisor_of(&state), None);
+        assert_eq!(StateDirectory::supervisor_of(&root.path().join("absent")), None);
         assert!(!root.path().join("workspaces").join(SUPERVISOR_LOCK).exists());
         let again = open(root.path()).unwrap();
         assert_eq!(fs::metadata(again.path()).unwrap().permissions().mode() & 0o777, 0o700);

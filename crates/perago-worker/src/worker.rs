@@ -1,20 +1,18 @@
 //! The worker as a service: start everything, poll, drain, stop.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
-use perago_workspace::GlobDialect;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::attempt::drive::Context;
 use crate::clock::Clock;
-use crate::executor::launch::{ExecutorProgram, LaunchOptions};
+use crate::executor::launch::LaunchOptions;
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::executor::result_file;
 use crate::export::{self, Export};
@@ -25,13 +23,15 @@ use crate::logs::{Level, Logger, Record};
 use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
+use crate::operator::{Condition, Operator, Pause};
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
-use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
+use crate::settings::{ExecutionMode, LeasePolicy, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
+pub use crate::worker_options::{Ready, Stopped, WorkerOptions};
 use crate::workspace::{self, Housekeeping, Workspaces};
 
 /// Idle executors get this long to end by themselves.
@@ -57,57 +57,6 @@ const RESULTS: &str = "results";
 
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 
-/// What a worker is started with.
-#[derive(Debug)]
-pub struct WorkerOptions {
-    /// The author's module.
-    pub module_target: String,
-    /// Slots.
-    pub slots: u32,
-    /// One process a slot, or one process with a thread a slot.
-    pub execution_mode: ExecutionMode,
-    /// The program that runs bodies.
-    pub program: ExecutorProgram,
-    /// Everything from the environment.
-    pub settings: Settings,
-    /// The locked state directory.
-    pub state_directory: PathBuf,
-    /// What patterns of guardrails mean in the authoring language.
-    pub glob_dialect: GlobDialect,
-    /// Called once when the worker is about to poll.
-    pub on_ready: fn(&Ready),
-}
-
-/// What a worker that is about to poll can say of itself.
-#[derive(Debug)]
-pub struct Ready {
-    /// The task's name.
-    pub task_name: String,
-    /// Where it polls.
-    pub server: String,
-    /// The id that Conductor shows.
-    pub worker_id: String,
-    /// Slots.
-    pub slots: u32,
-    /// The queue's domain.
-    pub domain: Option<String>,
-    /// The log file, unless the log goes to standard output.
-    pub log_file: Option<PathBuf>,
-    /// Warnings of the declaration and the settings.
-    pub warnings: Vec<Finding>,
-    /// Told by a setting not to poll.
-    pub paused: bool,
-}
-
-/// How a worker stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// Told to, and everything that ran was reported.
-    Drained,
-    /// Told twice, or a deadline passed: what ran, or a result that the server did not take, was given up.
-    Forced,
-}
-
 /// Runs a worker on the calling thread until it is told to stop.
 ///
 /// # Errors
@@ -132,16 +81,30 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
+    let instruments = Instruments::default();
+    let pause = Pause::new(&options.state_directory, &logger);
+    let condition = Condition::new(options.slots, instruments.clone(), pause);
+    let operator = Operator::attend(&options.settings, condition, &logger).await?;
     std::fs::create_dir_all(options.state_directory.join(RESULTS))?;
     let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
-    let (open, instruments) = (OpenAttempts::default(), Instruments::default());
+    let open = OpenAttempts::default();
     let for_lines = (open.clone(), logger.clone());
     let pool =
         Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
             for_lines.0.on_line(&for_lines.1, line);
         });
-    let worker =
-        Worker { options, conductor_worker_id, logger, arenas, open, instruments, pool, signals, began };
+    let worker = Worker {
+        options,
+        conductor_worker_id,
+        logger,
+        arenas,
+        open,
+        instruments,
+        pool,
+        signals,
+        operator,
+        began,
+    };
     let outcome = worker.run().await;
     worker.pool.close();
     outcome
@@ -186,6 +149,7 @@ struct Worker {
     instruments: Instruments,
     pool: Pool,
     signals: Signals,
+    operator: Operator,
     began: Instant,
 }
 
@@ -194,7 +158,10 @@ impl Worker {
         let started = tokio::select! {
             started = self.start() => started?,
             error = self.pool.watch_guardian() => return Err(error.into()),
-            () = self.signals.stop_requested() => return Ok(Stopped::Drained),
+            () = self.signals.stop_requested() => {
+                self.operator.ends();
+                return Ok(Stopped::Drained);
+            }
         };
         tokio::select! {
             stopped = self.work(started) => Ok(stopped),
@@ -296,7 +263,10 @@ impl Worker {
     async fn work(&self, started: Started) -> Stopped {
         let settings = &self.options.settings;
         let polling = settings.overrides.for_task(&started.task.name);
+        let task_name = &started.task.name;
+        self.operator.condition.started(task_name, polling.is_paused, &self.pool, &started.disk);
         self.announce(&started, &polling);
+        self.operator.begins();
         let (drain, drain_seen) = watch::channel(false);
         let (abandon, abandon_seen) = watch::channel(false);
         let context = Rc::new(Context {
@@ -329,10 +299,12 @@ impl Worker {
                 long_poll_milliseconds: settings.poll_timeout.as_millis() as u32,
                 slots: self.options.slots,
             };
-            let stops = Stops { drain: drain_seen, abandon: abandon_seen };
+            let pause = self.operator.condition.pause().clone();
+            let stops = Stops { drain: drain_seen, abandon: abandon_seen, pause };
             spawn_local(poller::run(context, self.pool.clone(), options, stops))
         });
         self.signals.stop_requested().await;
+        self.operator.ends();
         self.logger.event(Level::Info, "worker_draining", "told to stop; finishing what runs");
         drain.send_replace(true);
         self.pool.stop();
@@ -429,7 +401,7 @@ impl Worker {
             domain: polling.domain.clone(),
             log_file: self.logger.file(),
             warnings,
-            paused: polling.is_paused,
+            paused: polling.is_paused || self.operator.condition.pause().look(),
         };
         self.logger.write(
             Record::new(Level::Info, "worker_started", "worker started")

@@ -1,5 +1,6 @@
 //! Why a worker could not start or go on.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use perago_conductor::Error as ConductorError;
@@ -66,6 +67,14 @@ pub enum WorkerError {
     /// The log could not be opened.
     #[error("the log cannot be written: {0}")]
     Log(std::io::Error),
+    /// Nobody can ask for the worker's health where it should be asked.
+    #[error("the health endpoint cannot listen on {address}: {reason}")]
+    HealthListen {
+        /// `--health-listen`.
+        address: SocketAddr,
+        /// The system's reason.
+        reason: std::io::Error,
+    },
     /// The guardian ended.
     #[error("the worker cannot go on: {0}")]
     Guardian(#[from] GuardianError),
@@ -91,6 +100,10 @@ impl WorkerError {
             Self::Journal(error) => Some(error.hint().to_owned()),
             Self::Settings(error) => error.hint().map(str::to_owned),
             Self::Metrics(error) => error.hint().map(str::to_owned),
+            Self::HealthListen { .. } => Some(
+                "give an address of this host and a free port with --health-listen or PERAGO_HEALTH_LISTEN"
+                    .into(),
+            ),
             Self::ImportTooSlow { .. } => {
                 Some("raise PERAGO_EXECUTOR_READY_TIMEOUT if it needs longer".into())
             }

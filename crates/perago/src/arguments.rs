@@ -28,7 +28,11 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Run a worker for a task
     Start(StartOptions),
-    /// Show which attempts are open and which results are not delivered
+    /// Let the worker of this environment take no more tasks; what runs goes on
+    Pause,
+    /// Let the worker of this environment take tasks again
+    Resume,
+    /// Show which attempts are open, which results are not delivered, and whether the worker is paused
     Status(StatusOptions),
     /// Remove what dead attempts of workspace tasks have left: local directories and staging branches
     Gc(GcOptions),
@@ -121,6 +125,9 @@ pub(crate) struct StartOptions {
     /// One process a slot, or threads in one process [default: `PERAGO_EXECUTION_MODE`, else process]
     #[arg(long, value_enum)]
     pub execution_mode: Option<Mode>,
+    /// Answer probes at /livez, /readyz and /healthz of this address [default: `PERAGO_HEALTH_LISTEN`, else none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub health_listen: Option<SocketAddr>,
 }
 
 /// Where bodies run.

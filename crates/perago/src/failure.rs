@@ -1,6 +1,7 @@
 //! What a command that fails prints, and the exit code it leaves with.
 
 use perago_contract::{ContractError, Finding};
+use perago_worker::operator::PauseError;
 use perago_worker::settings::SettingsError;
 use perago_worker::state_directory::StateError;
 use perago_worker::worker_error::WorkerError;
@@ -99,6 +100,12 @@ impl From<ContractError> for Failure {
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         Self::with_hint(error.to_string(), error.hint().map(str::to_owned))
+    }
+}
+
+impl From<PauseError> for Failure {
+    fn from(error: PauseError) -> Self {
+        Self::with_hint(error.to_string(), Some(error.hint().to_owned()))
     }
 }
 

@@ -113,6 +113,8 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
         Command::Extract(options) => commands::extract::run(&options, host, &printer),
         Command::Run(options) => commands::run::run(&options, host, &printer),
         Command::Start(options) => commands::start::run(&options, host, &printer),
+        Command::Pause => commands::pause::pause(&printer),
+        Command::Resume => commands::pause::resume(&printer),
         Command::Status(options) => commands::status::run(&options, &printer),
         Command::Gc(options) => commands::gc::run(&options, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),

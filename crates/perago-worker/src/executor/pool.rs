@@ -290,6 +290,14 @@ impl Pool {
         leases
     }
 
+    /// Whether any executor could be given a task, now or once a slot of it is free.
+    pub fn has_ready_executor(&self) -> bool {
+        self.0
+            .executors
+            .iter()
+            .any(|executor| executor.live.borrow().as_ref().is_some_and(|live| !live.closed))
+    }
+
     /// Lets idle executors exit; those with a body exit after it. No executor is replaced from now on.
     pub fn stop(&self) {
         self.0.stopping.set(true);

@@ -22,6 +22,7 @@ use nix::unistd::{ForkResult, Pid, setsid};
 use super::message::{CANCEL_SIGNAL, ExitStatus, GuardianEvent, SpawnRequest, ToGuardian};
 use super::processes;
 use crate::executor::channel::CHANNEL_VARIABLE;
+use crate::operator::SERVICE_MANAGER_VARIABLES;
 
 /// The largest packet either side sends, in bytes; the environment goes by inheritance, not in the packet.
 pub(super) const MAX_PACKET_BYTES: usize = 64 * 1024;
@@ -187,6 +188,9 @@ fn spawn(request: &SpawnRequest, descriptors: Vec<OwnedFd>) -> std::io::Result<i
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(errors))
         .process_group(0);
+    for name in SERVICE_MANAGER_VARIABLES {
+        command.env_remove(name);
+    }
     // SAFETY: only async-signal-safe calls between fork and exec.
     unsafe {
         command.pre_exec(move || {

@@ -4,6 +4,7 @@
 //! and documentation.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,6 +109,8 @@ pub struct Settings {
     pub workspace_gc_interval: Duration,
     /// Deadline for running bodies at shutdown; `None` waits for them.
     pub shutdown_force_kill_after: Option<Duration>,
+    /// Where the worker answers probes of its health; `None` when nowhere.
+    pub health_listen: Option<SocketAddr>,
     /// Longest failure reason in characters.
     pub failure_reason_max_length: u64,
     /// The Conductor server.
@@ -216,6 +219,7 @@ impl Settings {
             ),
             shutdown_force_kill_after: reader
                 .optional_duration("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", &mut errors),
+            health_listen: reader.health_listen(&mut errors),
             failure_reason_max_length: reader.failure_reason_max_length(&mut errors),
             conductor: errors.keep(conductor::parse(environment), None),
             lakefs: errors.keep(lakefs::parse(environment), None),
@@ -286,6 +290,15 @@ impl Reader<'_> {
 
     fn optional_duration(&self, name: &str, errors: &mut Errors) -> Option<Duration> {
         let read = self.environment.filled(name).map(|text| quantities::duration(name, text)).transpose();
+        errors.keep(read, None)
+    }
+
+    fn health_listen(&self, errors: &mut Errors) -> Option<SocketAddr> {
+        const NAME: &str = "PERAGO_HEALTH_LISTEN";
+        let refused = |_| {
+            SettingsError::value(NAME, "must be an address and a port such as 0.0.0.0:9464 or [::1]:9464")
+        };
+        let read = self.environment.filled(NAME).map(|text| text.parse().map_err(refused)).transpose();
         errors.keep(read, None)
     }
 

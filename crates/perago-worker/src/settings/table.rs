@@ -87,6 +87,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("PERAGO_WORKSPACE_GC_TTL", "24h", DURATION_RULE, "Age at which abandoned workspaces are removed.", Setting),
     variable("PERAGO_WORKSPACE_GC_INTERVAL", "1h", DURATION_RULE, "Time between two searches for abandoned workspaces.", Setting),
     variable("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "", DURATION_RULE, "Deadline for running bodies at shutdown; without it they are waited for.", Setting),
+    variable("PERAGO_HEALTH_LISTEN", "", "address and port, such as 0.0.0.0:9464 or [::1]:9464", "Where the worker answers probes of its health; without it, nowhere.", Setting),
     variable("PERAGO_FAILURE_REASON_MAX_LENGTH", "500", "positive integer", "Longest failure reason sent to Conductor, in characters.", Setting),
 
     variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "", "full URL", "OTLP/HTTP receiver of the metrics.", Setting),

@@ -43,6 +43,7 @@ fn an_empty_environment_gives_the_defaults() {
     assert_eq!(settings.workspace_gc_interval, Duration::from_secs(3_600));
     assert_eq!(settings.shutdown_force_kill_after, None);
     assert_eq!(settings.failure_reason_max_length, 500);
+    assert_eq!(settings.health_listen, None);
     assert!(!settings.host_id.is_empty());
     assert_eq!((settings.conductor, settings.lakefs, settings.metrics), (None, None, None));
     assert!(settings.warnings.is_empty());
@@ -78,6 +79,9 @@ fn each_rule_names_its_variable() {
         ("PERAGO_WORKSPACE_GC_TTL", "", "positive duration"),
         ("PERAGO_WORKSPACE_GC_INTERVAL", "1.5h", "positive duration"),
         ("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "30", "positive duration"),
+        ("PERAGO_HEALTH_LISTEN", "9464", "address and a port"),
+        ("PERAGO_HEALTH_LISTEN", "localhost:9464", "address and a port"),
+        ("PERAGO_HEALTH_LISTEN", "::1:9464", "address and a port"),
         ("PERAGO_FAILURE_REASON_MAX_LENGTH", "many", "positive integer"),
         ("PERAGO_FAILURE_REASON_MAX_LENGTH", "0", "greater than zero"),
         ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "zstd", "gzip or none"),

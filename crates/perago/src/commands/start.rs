@@ -17,7 +17,8 @@ pub(crate) const LOG_ANNOUNCEMENT: &str = "log: ";
 /// Runs the worker until it is told to stop.
 pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Result<ExitStatus, Failure> {
     let module_target = &options.target.module;
-    let settings = Settings::load(module_target, &current_directory(), &process_environment(), true)?;
+    let mut settings = Settings::load(module_target, &current_directory(), &process_environment(), true)?;
+    settings.health_listen = options.health_listen.or(settings.health_listen);
     if settings.conductor.is_none() {
         return Err(Failure::with_hint(
             "CONDUCTOR_SERVER_URL is required for perago start",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use perago_worker::operator::PauseMarker;
 use perago_worker::outbox::{self, Entry, Journal};
 use perago_worker::settings::{Settings, process_environment};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::failure::Failure;
 use crate::printer::Printer;
 
 /// Stands for the module that other commands get; no setting that counts here depends on it.
-const NO_MODULE: &str = "status";
+pub(crate) const NO_MODULE: &str = "status";
 
 /// Prints every open attempt and every result that is kept. Success means that nothing is undelivered: any version
 /// may go on from here.
@@ -21,18 +22,24 @@ pub(crate) fn run(options: &StatusOptions, printer: &Printer) -> Result<ExitStat
     let settings = Settings::load(NO_MODULE, &current_directory(), &process_environment(), false)?;
     let (entries, damaged) = Journal::read(&settings.state_dir)
         .map_err(|error| Failure::with_hint(error.to_string(), Some(error.hint().to_owned())))?;
+    let paused_for = PauseMarker::of(&settings.state_dir).age()?;
     let now = outbox::now();
     let shown: Vec<Shown<'_>> = entries.values().map(|entry| Shown::new(entry, now)).collect();
     let undelivered = shown.iter().filter(|one| one.state != State::Kept).count();
     if options.json {
         let document = json!({
             "state_directory": settings.state_dir.display().to_string(),
+            "paused": paused_for.is_some(),
+            "paused_seconds": paused_for.map(|age| age.as_secs_f64()),
             "undelivered": undelivered,
             "damaged_records": damaged,
             "entries": shown.iter().map(Shown::as_json).collect::<Vec<_>>(),
         });
         printer.output(&serde_json::to_string_pretty(&document).unwrap_or_default());
     } else {
+        if let Some(age) = paused_for {
+            printer.output(&format!("paused for {}; perago resume ends it", age_text(age)));
+        }
         for one in &shown {
             printer.output(&one.line());
         }
