@@ -23,6 +23,7 @@ from support.command import environment
 from support.worker import MODULES
 
 TRIALS = 300
+SPIN_MICROSECONDS = 800
 
 
 class Executor:
@@ -54,6 +55,11 @@ class Executor:
         self.channel.settimeout(30)
         self._reader = self.channel.makefile("rb")
         assert "ready" in self.read()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._reader.close()
+        self.channel.close()
 
     def send(self, message: Any) -> None:
         """Send one frame."""
@@ -98,7 +104,7 @@ def executor(tmp_path: Path) -> Iterator[Executor]:
         assert executor.process.wait(10) == 0
     finally:
         executor.process.kill()
-        executor.channel.close()
+        executor.close()
 
 
 def was_cancelled(outcome: dict[str, Any]) -> bool:
@@ -109,9 +115,9 @@ def test_a_cancellation_about_the_end_of_a_body_never_hits_the_next(executor: Ex
     chance = random.Random(6)
     cancelled = 0
     for trial in range(TRIALS):
-        executor.assign(2 * trial)
+        executor.assign(2 * trial, action="spin", number=SPIN_MICROSECONDS)
         # From before the assignment is read until after its result is written.
-        time.sleep(chance.uniform(0, 0.0008))
+        time.sleep(chance.uniform(0, 2 * SPIN_MICROSECONDS / 1e6))
         executor.cancel(2 * trial)
         if trial % 2:
             # The signal may come when the next body has begun.
@@ -122,7 +128,7 @@ def test_a_cancellation_about_the_end_of_a_body_never_hits_the_next(executor: Ex
             executor.assign(2 * trial + 1)
         assert "completed" in executor.end_of(2 * trial + 1)
     # Otherwise nothing was tried.
-    assert 0 < cancelled < TRIALS
+    assert 0 < cancelled < TRIALS, cancelled
 
 
 def test_a_body_that_has_not_begun_does_not_begin(executor: Executor, folder: Path) -> None:

@@ -119,6 +119,10 @@ def scenario(params: Params) -> Result:
             threading.Thread(target=time.sleep, args=(600,)).start()
         case "sleep":
             time.sleep(params.number)
+        case "spin":
+            end = time.perf_counter() + params.number / 1e6
+            while time.perf_counter() < end:
+                pass
         case "failed":
             raise TaskFailed(text)
         case "terminal":
