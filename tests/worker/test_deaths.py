@@ -45,6 +45,7 @@ def test_a_death_is_named_and_the_slot_replaced(
     deadly: Shared, folder: Path, action: str, number: int, reason: str, code: str
 ) -> None:
     before = {process.pid for process in deadly.worker.executors()}
+    deaths = deadly.worker.records("executor_exited")
     task = deadly.run(action, number=int(number), folder=str(folder))
     assert task["status"] == "FAILED"
     text = str(task["reasonForIncompletion"])
@@ -63,10 +64,15 @@ def test_a_death_is_named_and_the_slot_replaced(
         now = {process.pid for process in deadly.worker.executors()}
         return len(now) == 5 and now != before
 
-    until(replaced, "a fifth executor", 0.5 + deadly.worker.seconds_to_ready + SLACK_SECONDS)
-    exited = deadly.worker.records("executor_exited")[-1]
+    exited = until(lambda: deadly.worker.records("executor_exited")[len(deaths) :], "the record of its end")[
+        0
+    ]
     assert reason in exited["message"]
-    assert exited["restart_delay_seconds"] == 0
+    # The first death of a slot delays nothing, the next ones do.
+    earlier = sum(death["slot"] == exited["slot"] for death in deaths)
+    delay = exited["restart_delay_seconds"]
+    assert delay == (2 ** (earlier - 1) if earlier else 0)
+    until(replaced, "a fifth executor", 0.5 + delay + deadly.worker.seconds_to_ready + SLACK_SECONDS)
 
 
 def test_an_idle_executor_that_is_killed_is_replaced(deadly: Shared) -> None:
