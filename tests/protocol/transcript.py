@@ -130,17 +130,28 @@ class Replay:
         return True
 
     def fill(self, text: str) -> str:
-        """Replace placeholders by what they stand for; `{commit:1:8}` is the first eight letters of it."""
+        """Replace placeholders by what they stand for; `{commit:1:8}` is the first eight letters of it.
+
+        Ids of commits are made anew each time: where another one begins alike by chance, more letters are taken.
+        """
 
         def value(part: re.Match[str]) -> str:
             kind, numbers = part.group(1), part.group(2).split(":")[1:]
             if part.group(0) in self.bound:
                 return self.bound[part.group(0)]
             if len(numbers) == 2:
-                return self.bound["{" + f"{kind}:{numbers[0]}" + "}"][: int(numbers[1])]
+                return self.prefix(kind, "{" + f"{kind}:{numbers[0]}" + "}", int(numbers[1]))
             return part.group(0)
 
         return PLACEHOLDER.sub(value, text)
+
+    def prefix(self, kind: str, name: str, length: int) -> str:
+        """The first letters of what is bound to a name, so many that nothing else of its kind begins with them."""
+        own = self.bound[name]
+        others = {text for other, text in self.bound.items() if other.startswith(f"{{{kind}:")} - {own}
+        while length < len(own) and any(text.startswith(own[:length]) for text in others):
+            length += 1
+        return own[:length]
 
     def send(self, request: dict[str, Any]) -> Answer:
         """Send a recorded request."""

@@ -168,6 +168,8 @@ def test_the_switch_takes_away_these_series_and_no_other(
         assert workspaces.run(conductor, task_name, added={"new": 10})["status"] == "COMPLETED"
         assert worker.stop() == 0
     value_is(store, 1, "runtime.task_attempt_duration_seconds_count", task_name=task_name)
+    # The gauges of a worker end with it, in the store's own time.
+    value_is(store, None, "runtime.busy_slots", task_name=task_name)
     expected = {f"app.items{suffix}" for suffix in HISTOGRAM}
     expected |= {f"runtime.task_attempt_duration_seconds{suffix}" for suffix in HISTOGRAM}
     assert set(store.names(task_name=task_name)) == expected
