@@ -14,12 +14,14 @@
 
 mod access;
 pub mod engine;
+pub mod faults;
 mod http;
 mod server;
 mod shared;
 mod storage;
 pub mod store;
 mod telemetry;
+pub mod testing;
 
 pub use access::{ApiKey, StoreKey};
 pub use engine::Retention;

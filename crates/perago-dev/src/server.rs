@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::access::ApiKey;
 use crate::engine::{Engine, Retention};
+use crate::faults::{FaultError, FaultListener, Faults, Line};
 use crate::http;
 use crate::shared::Shared;
 use crate::storage::{ObjectStore, Storage, StorageError};
@@ -32,6 +33,8 @@ pub struct DevOptions {
     pub data_directory: Option<PathBuf>,
     /// What kind of object store the embedded store plays.
     pub object_store: ObjectStore,
+    /// Whether faults can be scripted and time can be moved, from this process and over HTTP. For tests alone.
+    pub faults: bool,
 }
 
 impl Default for DevOptions {
@@ -42,6 +45,7 @@ impl Default for DevOptions {
             retention: Retention::default(),
             data_directory: None,
             object_store: ObjectStore::default(),
+            faults: false,
         }
     }
 }
@@ -119,23 +123,29 @@ impl DevServer {
         let address = listener.local_addr().map_err(refused)?;
         let (seed, _) = Uuid::new_v4().as_u64_pair();
         let engine = Engine::new(options.retention, seed);
-        let shared = Shared::new(engine, Telemetry::default(), storage, options.api_key);
+        let faults = options.faults.then(Faults::default);
+        let shared = Shared::new(engine, Telemetry::default(), storage, options.api_key, faults);
         let timers = tokio::spawn(shared.clone().run_timers());
         let (stop, stopped) = oneshot::channel::<()>();
         let service = http::router(shared.clone());
-        let serving = tokio::spawn(async move {
+        let until = async {
+            // An error means that the handle is gone: serve on.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let serving = if options.faults {
+            let service = service.into_make_service_with_connect_info::<Line>();
+            let served = axum::serve(FaultListener(listener), service).with_graceful_shutdown(until);
+            tokio::spawn(async move { drop(served.await) })
+        } else {
             let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
                 // Small replies must not wait for the delayed acknowledgement of the ones before.
                 let _ = stream.set_nodelay(true);
             });
-            let until = async {
-                // An error means that the handle is gone: serve on.
-                if stopped.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let _ = axum::serve(listener, service).with_graceful_shutdown(until).await;
-        });
+            let served = axum::serve(listener, service).with_graceful_shutdown(until);
+            tokio::spawn(async move { drop(served.await) })
+        };
         Ok(DevHandle { address, shared, stop, serving, timers })
     }
 }
@@ -168,6 +178,29 @@ impl DevHandle {
     /// Where OTLP exporters push metrics.
     pub fn otlp_url(&self) -> String {
         format!("{}/opentelemetry/v1/metrics", self.base_url())
+    }
+
+    /// Where faults are scripted over HTTP, if they can be.
+    pub fn faults_url(&self) -> Option<String> {
+        self.shared.faults().ok().map(|_| format!("{}{}", self.base_url(), http::CONTROL_PREFIX))
+    }
+
+    /// The script of faults.
+    ///
+    /// # Errors
+    /// The services were started without.
+    pub fn faults(&self) -> Result<&Faults, FaultError> {
+        self.shared.faults()
+    }
+
+    /// Lets time pass for the engine at once: response timeouts, retry delays, leases and time limits that fall due
+    /// are due. No client's clock moves, nor the store's. What becomes due only through what happens afterwards, such
+    /// as the retry of a task that a worker fails later, needs another step.
+    ///
+    /// # Errors
+    /// The services were started without faults, or it is more than 1000 days.
+    pub fn advance(&self, by: Duration) -> Result<(), FaultError> {
+        self.shared.advance(by).map(|_| ())
     }
 
     /// Every series that was ever pushed with its last value; a series that has ended keeps it.

@@ -12,8 +12,12 @@ use uuid::Uuid;
 
 use crate::access::{Access, ApiKey, StoreKey};
 use crate::engine::{Engine, QueueName, queue_name};
+use crate::faults::{FaultError, Faults};
 use crate::storage::Storage;
 use crate::telemetry::Telemetry;
+
+/// Most that the engine's clock can be moved at once.
+const LONGEST_STEP: Duration = Duration::from_secs(1000 * 86_400);
 
 /// Cheap handle on everything a handler needs.
 #[derive(Clone)]
@@ -28,6 +32,9 @@ struct State {
     waiters: Mutex<HashMap<QueueName, Arc<Notify>>>,
     timer: Notify,
     timer_due: AtomicI64,
+    faults: Option<Faults>,
+    /// Milliseconds by which the engine's clock is ahead.
+    ahead: AtomicI64,
 }
 
 impl fmt::Debug for Shared {
@@ -37,7 +44,13 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, telemetry: Telemetry, storage: Storage, key: Option<ApiKey>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        telemetry: Telemetry,
+        storage: Storage,
+        key: Option<ApiKey>,
+        faults: Option<Faults>,
+    ) -> Self {
         Self(Arc::new(State {
             engine: Mutex::new(engine),
             telemetry: Mutex::new(telemetry),
@@ -47,6 +60,8 @@ impl Shared {
             waiters: Mutex::default(),
             timer: Notify::new(),
             timer_due: AtomicI64::new(i64::MAX),
+            faults,
+            ahead: AtomicI64::new(0),
         }))
     }
 
@@ -74,7 +89,7 @@ impl Shared {
     /// Changes the engine, then wakes whoever the change concerns.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Engine, i64) -> T) -> T {
         let mut engine = lock(&self.0.engine);
-        let result = change(&mut engine, now());
+        let result = change(&mut engine, self.engine_now());
         let (woken, due) = (engine.take_woken(), engine.next_deadline().unwrap_or(i64::MAX));
         drop(engine);
         if !woken.is_empty() {
@@ -91,12 +106,45 @@ impl Shared {
         result
     }
 
+    /// The script of faults.
+    ///
+    /// # Errors
+    /// The services were started without.
+    pub(crate) fn faults(&self) -> Result<&Faults, FaultError> {
+        self.0.faults.as_ref().ok_or(FaultError::Off)
+    }
+
+    /// Lets time pass for the engine: what falls due on the way is done in its order, then everybody looks again.
+    /// Returns by how many milliseconds its clock is ahead now.
+    ///
+    /// # Errors
+    /// The services were started without faults, or it is more than [`LONGEST_STEP`].
+    pub(crate) fn advance(&self, by: Duration) -> Result<i64, FaultError> {
+        self.faults()?;
+        if by > LONGEST_STEP {
+            return Err(FaultError::Value { reason: "time passes by at most 1000 days at once" });
+        }
+        let step = by.as_millis() as i64;
+        Ok(self.change(|engine, now| {
+            while let Some(due) = engine.next_deadline().filter(|due| *due <= now + step) {
+                engine.advance(due);
+            }
+            // Under the lock: nobody may change the engine at a time before the one just seen.
+            self.0.ahead.fetch_add(step, Ordering::AcqRel) + step
+        }))
+    }
+
+    /// Epoch milliseconds on the engine's clock.
+    fn engine_now(&self) -> i64 {
+        now() + self.0.ahead.load(Ordering::Acquire)
+    }
+
     /// Drives the engine's timers for ever.
     pub(crate) async fn run_timers(self) {
         loop {
             let due = self.read(Engine::next_deadline).unwrap_or(i64::MAX);
             self.0.timer_due.store(due, Ordering::Release);
-            let left = due.saturating_sub(now());
+            let left = due.saturating_sub(self.engine_now());
             if left <= 0 {
                 self.change(Engine::advance);
                 continue;

@@ -1,6 +1,7 @@
 //! The HTTP layer: thin handlers over the engine and the telemetry store.
 
 mod auth;
+mod control;
 mod metadata;
 mod reply;
 mod store;
@@ -16,7 +17,9 @@ use axum::response::Response;
 use axum::routing::get;
 
 use crate::engine::EngineError;
+use crate::faults::inject;
 use crate::shared::Shared;
+pub(crate) use control::PREFIX as CONTROL_PREFIX;
 use reply::{Reply, json_text, text};
 
 /// Bodies beyond this are refused; the largest payload that the engine tells from others is 10 MiB.
@@ -33,17 +36,25 @@ pub(crate) fn router(shared: Shared) -> Router {
         .merge(tasks::routes())
         .route("/version", get(async || text(CONDUCTOR_VERSION)))
         .route("/health", get(async || json_text(HEALTHY.to_owned())));
-    Router::new()
+    let mut router = Router::new()
         .nest("/api", conductor)
         .merge(store::routes(&shared))
         .merge(telemetry::routes())
         .merge(auth::routes())
-        .route("/health", get(async || json_text(HEALTHY.to_owned())))
+        .route("/health", get(async || json_text(HEALTHY.to_owned())));
+    if shared.faults().is_ok() {
+        router = router.merge(control::routes());
+    }
+    let router = router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(shared.clone(), auth::demand_key))
-        .layer(DefaultBodyLimit::max(MAXIMUM_BODY_BYTES))
-        .with_state(shared)
+        .layer(DefaultBodyLimit::max(MAXIMUM_BODY_BYTES));
+    match shared.faults().cloned() {
+        Ok(faults) => router.layer(middleware::from_fn_with_state(faults, inject)),
+        Err(_) => router,
+    }
+    .with_state(shared)
 }
 
 async fn unknown_route(method: Method, OriginalUri(uri): OriginalUri) -> Reply {
