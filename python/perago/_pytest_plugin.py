@@ -1,4 +1,7 @@
-"""The pytest plugin of the package: the fixture `perago_metrics`. Loaded by its entry point `perago`."""
+"""The pytest plugin of the package: the fixtures `perago_metrics` and `perago_services`.
+
+Loaded by its entry point `perago`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from perago.metrics import InMemoryMetricRecorder
+    from perago.testing import EmbeddedServices
 
 _MARK = "perago_metrics"
 
@@ -41,3 +45,15 @@ def perago_metrics(request: pytest.FixtureRequest) -> Iterator[InMemoryMetricRec
         warnings.warn(
             MetricContentWarning(f"a worker would not export this as written: {text}"), stacklevel=1
         )
+
+
+@pytest.fixture
+def perago_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServices]:
+    """Give a test a Conductor, a lakeFS and a receiver of metrics of its own, whose faults and time it scripts.
+
+    They end with the test, and with them the workers that it has started.
+    """
+    from perago.testing import EmbeddedServices
+
+    with EmbeddedServices(tmp_path_factory.mktemp("perago")) as services:
+        yield services

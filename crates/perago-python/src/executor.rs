@@ -36,6 +36,9 @@ impl Channel {
             .map_err(|_| PyOSError::new_err("this process was not started as an executor"))?;
         let launch: LaunchOptions =
             serde_json::from_str(&text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        if let Some(at) = launch.kill_at {
+            at.arm();
+        }
         Ok(Self { inner: Arc::new(ExecutorChannel::from_environment(launch.results.clone())?), launch })
     }
 

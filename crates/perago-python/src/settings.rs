@@ -17,6 +17,12 @@ use pyo3::types::PyDict;
 /// Variables by name.
 type Variables = BTreeMap<String, String>;
 
+/// The names of the points at which a worker can be told to kill itself.
+#[pyfunction]
+pub(crate) fn kill_points() -> Vec<&'static str> {
+    perago_worker::kill_point::KILL_POINTS.iter().map(|(name, _)| *name).collect()
+}
+
 /// Loads all settings of a module.
 #[pyfunction]
 #[pyo3(text_signature = "(module_target, cwd, process_env, probe_roots)")]

@@ -10,6 +10,7 @@ pub mod export;
 pub mod exported;
 pub mod guardian;
 pub mod instruments;
+pub mod kill_point;
 pub mod logs;
 pub mod metrics;
 pub mod module_description;

@@ -27,7 +27,7 @@ use crate::operator::{Condition, Operator, Pause};
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
-use crate::settings::{ExecutionMode, LeasePolicy, WorkerOverride};
+use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
 use crate::worker_error::WorkerError;
@@ -81,6 +81,7 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         &conductor_worker_id,
     )
     .map_err(WorkerError::Log)?;
+    arm_kill_point(&options.settings, &logger);
     let instruments = Instruments::default();
     let pause = Pause::new(&options.state_directory, &logger);
     let condition = Condition::new(options.slots, instruments.clone(), pause);
@@ -110,6 +111,13 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
     outcome
 }
 
+fn arm_kill_point(settings: &Settings, logger: &Logger) {
+    let Some(at) = settings.kill_at else { return };
+    let message = "PERAGO_FAULT_KILL_AT is set: this worker or one of its executors will kill itself";
+    logger.write(Record::new(Level::Warning, "kill_point_armed", message).with("point", at.point()));
+    at.arm();
+}
+
 fn process_count(options: &WorkerOptions) -> u32 {
     match options.execution_mode {
         ExecutionMode::Process => options.slots,
@@ -129,6 +137,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instrume
             resource_attribute_keys: resource_attribute_keys(options),
             failure_reason_max_length: options.settings.failure_reason_max_length,
             results: Some(options.state_directory.join(RESULTS)),
+            kill_at: options.settings.kill_at,
         },
         processes,
         slots_per_process: options.slots / processes,

@@ -187,6 +187,9 @@ pub(crate) struct DevOptions {
     /// Object store that the embedded lakeFS plays
     #[arg(long, value_enum, default_value_t = ObjectStoreKind::S3)]
     pub object_store: ObjectStoreKind,
+    /// Let tests script faults and move the engine's time over HTTP, below /perago
+    #[arg(long)]
+    pub faults: bool,
 }
 
 /// What lies below the embedded lakeFS.

@@ -52,6 +52,7 @@ pub(crate) fn describe(host: &Host, module_target: &str) -> Result<ModuleDescrip
         resource_attribute_keys: Vec::new(),
         failure_reason_max_length: 500,
         results: None,
+        kill_at: None,
     };
     ask(host, &launch).map_err(|reason| not_described(&reason))?.read(module_target)
 }

@@ -235,8 +235,9 @@ impl Faults {
         Ok(script.calls.iter().filter(|(call, _)| which.covers(**call)).map(|(_, count)| count).sum())
     }
 
-    pub(crate) fn lift(&self, id: u64) -> bool {
-        self.lock().rules.remove(&id).is_some()
+    /// Ends a rule; `None` if there is no such rule any more, else what it has met.
+    pub(crate) fn lift(&self, id: u64) -> Option<Counts> {
+        self.lock().rules.remove(&id).map(|active| *active.counts.borrow())
     }
 
     pub(crate) fn shown(&self) -> Vec<Shown> {

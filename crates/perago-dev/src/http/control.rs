@@ -43,8 +43,11 @@ async fn clear(State(shared): State<Shared>) -> Result<Response, FaultError> {
 }
 
 async fn lift(State(shared): State<Shared>, Path(id): Path<u64>) -> Result<Response, FaultError> {
-    let was_there = shared.faults()?.lift(id);
-    Ok(if was_there { nothing() } else { StatusCode::NOT_FOUND.into_response() })
+    let counts = shared.faults()?.lift(id);
+    Ok(counts.map_or_else(
+        || StatusCode::NOT_FOUND.into_response(),
+        |counts| with_status(StatusCode::OK, &json!(counts)),
+    ))
 }
 
 #[derive(Deserialize)]

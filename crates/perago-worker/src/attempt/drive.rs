@@ -12,11 +12,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::body::{Body, BodyRun};
 use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
-use super::machine::{
-    BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack, UpdateAnswer,
-};
+use super::machine::{BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack};
 use super::outcome::Finished;
 use super::ownership::ownership;
+use super::report::report;
 use crate::clock::Clock;
 use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
@@ -347,22 +346,8 @@ impl Attempt {
     fn send_update(&self) {
         let Some(finished) = self.finished.clone() else { return };
         let number = self.number;
-        self.answer_later(|context, task| async move {
-            let answer = match context.client.update_task(&finished.result).await {
-                Ok(()) => UpdateAnswer::Accepted,
-                Err(error) => {
-                    let retryable = error.is_retryable();
-                    context.logger.write(
-                        context
-                            .open
-                            .label(number, Record::new(Level::Warning, "update_failed", error.to_string()))
-                            .with("task_id", task.task_id.as_str())
-                            .with("retryable", retryable),
-                    );
-                    if retryable { UpdateAnswer::Retryable } else { UpdateAnswer::Permanent }
-                }
-            };
-            Event::UpdateAnswered(answer)
+        self.answer_later(move |context, task| async move {
+            Event::UpdateAnswered(report(&context, number, &task, &finished).await)
         });
     }
 

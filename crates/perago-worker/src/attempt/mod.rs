@@ -9,4 +9,5 @@ pub mod lease;
 pub mod machine;
 pub mod outcome;
 pub(crate) mod ownership;
+mod report;
 pub mod task_log;

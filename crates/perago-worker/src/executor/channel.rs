@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::frame;
 use super::message::{Assignment, Ended, FromExecutor, ToExecutor};
 use super::result_file::{AttemptId, ResultFile};
+use crate::kill_point::{KillPoint, Step, reached};
 
 /// Environment variable that names the channel's descriptor to the executor.
 pub const CHANNEL_VARIABLE: &str = "PERAGO_EXECUTOR_CHANNEL";
@@ -97,7 +98,9 @@ impl ExecutorChannel {
             if let Some(results) = &self.results {
                 results.begin(assignment);
             }
+            reached(KillPoint::Before(Step::Acknowledgement));
             self.send(&FromExecutor::Started(assignment.attempt))?;
+            reached(KillPoint::After(Step::Acknowledgement));
         }
         Ok(message)
     }
@@ -126,7 +129,9 @@ impl ExecutorChannel {
     /// Sends one message whole, whichever threads send at the same time.
     pub fn send(&self, message: &FromExecutor) -> io::Result<()> {
         if let (Some(results), FromExecutor::Ended(ended)) = (&self.results, message) {
+            reached(KillPoint::Before(Step::ResultFile));
             results.end(ended);
+            reached(KillPoint::After(Step::ResultFile));
         }
         frame::write(&mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner), message)
     }

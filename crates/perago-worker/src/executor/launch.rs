@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kill_point::KillAt;
+
 /// The program that runs bodies of one authoring language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorProgram {
@@ -35,6 +37,9 @@ pub struct LaunchOptions {
     /// Where outcomes are written before they are answered.
     #[serde(default)]
     pub results: Option<PathBuf>,
+    /// Where the executor kills itself.
+    #[serde(default)]
+    pub kill_at: Option<KillAt>,
 }
 
 /// The ends of an executor's descriptors that the supervisor keeps and those that it gives away.

@@ -16,6 +16,7 @@ use super::output::{LastLines, follow};
 use super::pool::{BodyEnd, Death, Executor, Inner, Live, Readiness};
 use super::{recycling, restart, stopping};
 use crate::guardian::{ExitStatus, GuardianEvent, SpawnRequest};
+use crate::kill_point::{KillPoint, reached};
 use crate::logs::{Level, Record};
 use crate::worker_instruments::RestartCause;
 
@@ -152,6 +153,8 @@ fn request(pool: &Inner, index: usize, token: u64) -> std::io::Result<SpawnReque
     let mut launch = options.launch.clone();
     launch.threads = options.slots_per_process;
     launch.arena = options.arenas.begin_executor(index as u32, &pool.logger);
+    // Replacements live: a point that killed each of them would be reached for ever.
+    launch.kill_at = launch.kill_at.filter(|_| token <= u64::from(options.processes));
     let slot = index as u32 + 1;
     Ok(SpawnRequest {
         token,
@@ -305,6 +308,7 @@ fn on_message(
             {
                 running.is_read = true;
             }
+            reached(KillPoint::InBody);
         }
         FromExecutor::Ended(ended) => {
             stopping::on_ended(pool, index, token, ended);

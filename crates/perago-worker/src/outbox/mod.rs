@@ -24,6 +24,7 @@ use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};
 use crate::executor::pool::BodyEnd;
 use crate::executor::result_file::AttemptId;
+use crate::kill_point::{KillPoint, Step, reached};
 use crate::logs::{Level, Logger, Record as LogRecord};
 
 /// A cheap handle to what one worker owes.
@@ -144,7 +145,10 @@ impl Outbox {
 impl Inner {
     fn note(&self, number: u64, record: Record) {
         // What is done with leaves nothing to compact for.
+        let step = step_of(&record);
+        step.map(KillPoint::Before).map(reached);
         let written = self.journal.borrow_mut().append(number, &record);
+        step.map(KillPoint::After).map(reached);
         entry::apply(&mut self.entries.borrow_mut(), number, record);
         self.tell(written);
         if self.journal.borrow().is_long() {
@@ -174,6 +178,16 @@ impl Inner {
                 .with("error", error.to_string()),
             ),
         }
+    }
+}
+
+fn step_of(record: &Record) -> Option<Step> {
+    match record {
+        Record::Claimed { .. } => Some(Step::ClaimRecord),
+        Record::Staged(_) => Some(Step::StagedRecord),
+        Record::Finished(_) => Some(Step::OutcomeRecord),
+        Record::Closed => Some(Step::ClosingRecord),
+        Record::Kept(_) => None,
     }
 }
 

@@ -36,6 +36,7 @@ pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
 pub use overrides::{WorkerOverride, WorkerOverrides};
 pub use workspace_cache::{DEFAULT_WORKSPACE_CACHE_MAX_SIZE, WorkspaceCacheSettings};
 
+use crate::kill_point::KillAt;
 use error::Errors;
 
 /// Default of `PERAGO_LOG_FILE_MAX_SIZE` in bytes.
@@ -121,6 +122,8 @@ pub struct Settings {
     pub metrics: Option<MetricsSettings>,
     /// Whether metrics of the worker itself are exported too.
     pub worker_metrics: bool,
+    /// Where the worker or its executors kill themselves, in a test.
+    pub kill_at: Option<KillAt>,
     /// Per-task variables of the Conductor SDK.
     pub overrides: WorkerOverrides,
     /// What is odd but no error.
@@ -225,6 +228,7 @@ impl Settings {
             lakefs: errors.keep(lakefs::parse(environment), None),
             metrics: errors.keep(metrics::parse(environment), None),
             worker_metrics: errors.keep(metrics::worker_metrics(environment), false),
+            kill_at: errors.keep(modes::kill_at(environment), None),
             overrides: WorkerOverrides::new(environment),
             warnings: warnings(environment),
             workspace_root,

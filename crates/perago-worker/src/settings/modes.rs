@@ -2,6 +2,7 @@
 
 use super::environment::Environment;
 use super::error::SettingsError;
+use crate::kill_point::{KILL_POINTS, KillAt, NoSuchPoint};
 
 /// How bodies run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +70,15 @@ pub(crate) fn log_target(environment: &Environment) -> Result<LogTarget, Setting
 pub(crate) fn journal_is_synced(environment: &Environment) -> Result<bool, SettingsError> {
     const NAME: &str = "PERAGO_JOURNAL_SYNC";
     word(NAME, environment.get(NAME), [("system", false), ("always", true)])
+}
+
+pub(crate) fn kill_at(environment: &Environment) -> Result<Option<KillAt>, SettingsError> {
+    const NAME: &str = "PERAGO_FAULT_KILL_AT";
+    let read = environment.filled(NAME).map(str::parse).transpose();
+    read.map_err(|error: NoSuchPoint| {
+        let names: Vec<_> = KILL_POINTS.iter().map(|(name, _)| *name).collect();
+        SettingsError::value(NAME, &error.to_string()).with_hint(format!("points: {}", names.join(", ")))
+    })
 }
 
 /// Reads a switch that is on unless it says `off`.

@@ -89,6 +89,7 @@ pub const VARIABLES: &[Variable] = &[
     variable("PERAGO_SHUTDOWN_FORCE_KILL_AFTER", "", DURATION_RULE, "Deadline for running bodies at shutdown; without it they are waited for.", Setting),
     variable("PERAGO_HEALTH_LISTEN", "", "address and port, such as 0.0.0.0:9464 or [::1]:9464", "Where the worker answers probes of its health; without it, nowhere.", Setting),
     variable("PERAGO_FAILURE_REASON_MAX_LENGTH", "500", "positive integer", "Longest failure reason sent to Conductor, in characters.", Setting),
+    variable("PERAGO_FAULT_KILL_AT", "", "name of a point, or POINT:N", "For tests: where the worker or an executor kills itself.", Setting),
 
     variable("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "", "full URL", "OTLP/HTTP receiver of the metrics.", Setting),
     variable("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "", PAIRS_RULE, "Headers of each push.", Secret),

@@ -14,6 +14,7 @@ use perago_workspace::{AttemptControl, Progress, Stamp, WorkspaceError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::service::{Published, Transfer, Workspace, WorkspaceService};
+use crate::kill_point::{Step, around};
 use crate::logs::{Level, Logger, Record};
 
 /// Threads that move the files of all attempts of a worker.
@@ -143,7 +144,8 @@ async fn keep(service: Arc<WorkspaceService>, keeping: Keeping, ends: Ends) {
         }
     };
     let progress = Arc::new(Progress::default());
-    let prepared = service.prepare(input, stamp, &progress, &record, stopped(stop.clone())).await;
+    let preparing = service.prepare(input, stamp, &progress, &record, stopped(stop.clone()));
+    let prepared = around(Step::Checkout, preparing).await;
     let workspace = match prepared {
         Ok(workspace) => workspace,
         Err(error) => {

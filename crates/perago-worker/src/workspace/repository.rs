@@ -16,6 +16,8 @@ use perago_workspace::{
     StoreErrorKind, UploadSource,
 };
 
+use crate::kill_point::{Step, around};
+
 /// Commits of the first page of a history: most publications need the head alone.
 const FIRST_COMMITS: u32 = 16;
 /// Commits of every later page.
@@ -105,7 +107,8 @@ impl Repository for LakeFsRepository {
             metadata: BTreeMap::new(),
             source: perago_lakefs::UploadSource::File(Arc::clone(&source.file), source.size),
         };
-        let uploaded = self.client.upload(&upload).await.map_err(|error| store_error(&error))?;
+        let uploaded =
+            around(Step::Upload, self.client.upload(&upload)).await.map_err(|error| store_error(&error))?;
         Ok(object_entry(uploaded.stats))
     }
 
@@ -131,12 +134,8 @@ impl Repository for LakeFsRepository {
     }
 
     async fn create_branch(&self, name: &str, source: &str) -> Result<(), StoreError> {
-        match self
-            .client
-            .create_branch(&self.name, name, source)
-            .await
-            .map_err(|error| store_error(&error))?
-        {
+        let created = around(Step::Staging, self.client.create_branch(&self.name, name, source)).await;
+        match created.map_err(|error| store_error(&error))? {
             CreatedBranch::Created(_) => Ok(()),
             CreatedBranch::Exists => {
                 Err(StoreError::new(StoreErrorKind::AlreadyExists, format!("branch {name} exists already")))
@@ -145,9 +144,8 @@ impl Repository for LakeFsRepository {
     }
 
     async fn delete_branch(&self, name: &str) -> Result<(), StoreError> {
-        let was_there =
-            self.client.delete_branch(&self.name, name).await.map_err(|error| store_error(&error))?;
-        if was_there { Ok(()) } else { Err(missing("branch", name)) }
+        let was_there = around(Step::Cleanup, self.client.delete_branch(&self.name, name)).await;
+        if was_there.map_err(|error| store_error(&error))? { Ok(()) } else { Err(missing("branch", name)) }
     }
 
     async fn commit_of(&self, reference: &str) -> Result<Commit, StoreError> {
@@ -167,7 +165,8 @@ impl Repository for LakeFsRepository {
 
     async fn commit(&self, branch: &str, text: &CommitText) -> Result<String, StoreError> {
         let request = CommitRequest { message: text.message.clone(), metadata: text.metadata.clone() };
-        match self.client.commit(&self.name, branch, &request).await.map_err(|error| store_error(&error))? {
+        let committed = around(Step::Commit, self.client.commit(&self.name, branch, &request)).await;
+        match committed.map_err(|error| store_error(&error))? {
             CommitOutcome::Committed(commit) => Ok(commit.id),
             CommitOutcome::NoChanges => Err(no_changes(branch)),
         }
@@ -181,7 +180,8 @@ impl Repository for LakeFsRepository {
         limit: Duration,
     ) -> Result<String, StoreError> {
         let request = MergeRequest { message: text.message.clone(), metadata: text.metadata.clone() };
-        let merged = self.client.merge(&self.name, source, destination, &request, limit).await;
+        let merging = self.client.merge(&self.name, source, destination, &request, limit);
+        let merged = around(Step::Merge, merging).await;
         match merged.map_err(|error| store_error(&error))? {
             MergeOutcome::Merged(commit) => Ok(commit),
             MergeOutcome::NoChanges => Err(no_changes(destination)),

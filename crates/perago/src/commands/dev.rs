@@ -33,6 +33,7 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
         api_key: api_key(options)?,
         data_directory: options.data_dir.clone(),
         object_store: options.object_store.into(),
+        faults: options.faults,
         ..DevOptions::default()
     };
     let server = DevServer::start(options).await?;
@@ -49,6 +50,9 @@ async fn serve(options: &Options, printer: &Printer) -> Result<ExitStatus, Failu
         printer.output(&format!(
             "key: CONDUCTOR_AUTH_KEY={id} CONDUCTOR_AUTH_SECRET=… and, for metrics, the header x-authorization"
         ));
+    }
+    if let Some(url) = server.faults_url() {
+        printer.output(&format!("faults: {url}"));
     }
     printer.output(if is_kept {
         "repositories are kept in the data directory; all other state ends with this process; Ctrl-C stops it"

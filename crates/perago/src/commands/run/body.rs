@@ -52,6 +52,7 @@ impl<'a> Body<'a> {
             // Nobody keeps the reason; an author reads all of it.
             failure_reason_max_length: u64::MAX,
             results: None,
+            kill_at: None,
         };
         let started = stops.wait(async { Executor::start(host, &launch, printer) })?;
         Ok(Self::Apart(Box::new(started.map_err(|reason| not_described(&reason))?)))
