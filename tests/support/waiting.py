@@ -1,23 +1,7 @@
-"""Waiting for something outside this process to become true."""
+"""Waiting for something outside this process to become true: as the kit for authors does."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from perago._kit.waiting import LOOK_EVERY_SECONDS, PATIENCE_SECONDS, until
 
-Seen = TypeVar("Seen")
-
-LOOK_EVERY_SECONDS = 0.01
-PATIENCE_SECONDS = 30.0
-
-
-def until(look: Callable[[], Seen | None], what: str, seconds: float = PATIENCE_SECONDS) -> Seen:
-    """Call `look` until it returns something true; fail with `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(LOOK_EVERY_SECONDS)
+__all__ = ["LOOK_EVERY_SECONDS", "PATIENCE_SECONDS", "until"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
-import signal
 import subprocess
-import time
 import uuid
 from pathlib import Path
-from typing import IO, Any
+
+from perago._kit.worker import WorkerProcess
 
 from .command import SECRET_TEXT, environment, perago_command
 from .processes import MARK, Process, marked
-from .waiting import PATIENCE_SECONDS, until
+from .waiting import until
 
 # Signals that are closer together than this count as one; the rest is for a slow machine.
 ONE_ORDER_SECONDS = 0.03 + 0.05
@@ -22,7 +18,7 @@ ONE_ORDER_SECONDS = 0.03 + 0.05
 MODULES = Path(__file__).resolve().parents[1] / "worker" / "modules"
 
 
-class Worker:
+class Worker(WorkerProcess):
     """One `perago start` with folders of its own below `root`; a context manager that leaves nothing behind.
 
     Args:
@@ -37,10 +33,7 @@ class Worker:
     def __init__(
         self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
     ) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        self.root = root
         self.mark = uuid.uuid4().hex
-        self._arguments = [*perago_command(), "start", module, *arguments]
         own = {
             "CONDUCTOR_SERVER_URL": url,
             "PERAGO_HOST_ID": "testhost",
@@ -48,20 +41,8 @@ class Worker:
             "SUITE_TASK": task,
             MARK: self.mark,
         }
-        self._environment = environment(root, **{**own, **variables})
-        self.stderr: list[str] = []
-        self.started_at = time.monotonic()
-        self.seconds_to_ready = 0.0
-        with (root / "stdout").open("ab") as stdout:
-            self.process = subprocess.Popen(
-                self._arguments,
-                cwd=MODULES,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+        command = [*perago_command(), "start", module, *arguments]
+        super().__init__(command, environment(root, **{**own, **variables}), root, MODULES)
 
     def __enter__(self) -> Worker:
         try:
@@ -70,55 +51,6 @@ class Worker:
             self.end()
             raise
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def wait_ready(self) -> None:
-        """Wait for the line that says that it polls (or is paused)."""
-        self._read_stderr_until(("polling: ", "paused, not polling: "))
-        self.seconds_to_ready = time.monotonic() - self.started_at
-
-    def _read_stderr_until(self, beginnings: tuple[str, ...]) -> None:
-        stream = self._stderr()
-        os.set_blocking(stream.fileno(), False)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        pending = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            while not any(line.startswith(beginnings) for line in self.stderr):
-                assert selector.select(deadline - time.monotonic()), f"no word of readiness in {self.stderr}"
-                chunk = os.read(stream.fileno(), 65536)
-                assert chunk, f"ended with {self.process.wait(10)} before it was ready: {self.stderr}"
-                *lines, pending = (pending + chunk).split(b"\n")
-                self.stderr += [line.decode() for line in lines]
-        if pending:
-            self.stderr.append(pending.decode())
-
-    def _stderr(self) -> IO[bytes]:
-        assert self.process.stderr is not None
-        return self.process.stderr
-
-    def signal(self, number: int = signal.SIGTERM) -> float:
-        """Send a signal to the supervisor alone; return the moment."""
-        moment = time.monotonic()
-        self.process.send_signal(number)
-        return moment
-
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Wait for the supervisor's end; return its exit code."""
-        code = self.process.wait(seconds)
-        stream = self._stderr()
-        if not stream.closed:
-            os.set_blocking(stream.fileno(), True)
-            self.stderr += stream.read().decode().splitlines()
-            stream.close()
-        return code
-
-    def stop(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Send SIGTERM and wait; return the exit code."""
-        self.signal()
-        return self.wait(seconds)
 
     def end(self) -> None:
         """Stop what still lives, and prove that nothing is left and that no secret was written."""
@@ -151,21 +83,3 @@ class Worker:
     def guardian(self) -> Process:
         """Return the guardian."""
         return next(process for process in self.processes() if process.is_guardian)
-
-    def log_files(self) -> list[Path]:
-        """Return the files of the log, of earlier workers on the same root too."""
-        return sorted((self.root / "logs").rglob("*.jsonl"))
-
-    def records(self, event: str | None = None, **fields: Any) -> list[dict[str, Any]]:
-        """Return the records of the log with this event and these fields."""
-        found = []
-        for path in self.log_files():
-            for line in path.read_text().splitlines():
-                record = json.loads(line)
-                if (event is None or record["event"] == event) and fields.items() <= record.items():
-                    found.append(record)
-        return found
-
-    def wait_record(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Wait for a record of the log; return the first."""
-        return until(lambda: self.records(event, **fields), f"a record {event} {fields}")[0]

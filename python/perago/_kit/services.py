@@ -37,7 +37,7 @@ class EmbeddedServices:
         self._workers: list[tuple[str, WorkerProcess]] = []
         self._defined: dict[str, str] = {}
         command = [sys.executable, "-m", "perago", "dev", "--faults", "--listen", "127.0.0.1:0"]
-        (folder / "empty").mkdir(parents=True)
+        (folder / "empty").mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             command,
             cwd=folder / "empty",

@@ -11,6 +11,7 @@ from perago import WorkspaceSpec, task
 
 class Params(BaseModel):
     text: str
+    made: str = "made"
 
 
 class Result(BaseModel):
@@ -21,6 +22,6 @@ class Result(BaseModel):
 def edit(workspace: Path, params: Params) -> Result:
     seen = sorted(path.name for path in workspace.iterdir())
     (workspace / "a").write_text(params.text)
-    (workspace / "new").write_text("made")
+    (workspace / "new").write_text(params.made)
     (workspace / "old").unlink()
     return Result(seen=seen)

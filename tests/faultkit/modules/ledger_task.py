@@ -22,5 +22,5 @@ class Result(BaseModel):
 def note(params: Params, metrics: MetricRecorder) -> Result:
     with params.ledger.open("a") as file:
         file.write(f"{params.text}\n")
-    metrics.histogram("notes", 1)
+    metrics.histogram("notes", 1, labels={"text": params.text})
     return Result(text=params.text)
