@@ -116,7 +116,7 @@ def staging_branch_name(
     """Return the name of the branch on which an attempt stages its files."""
 
 def kill_points() -> list[str]:
-    """Return the names of the points at which a worker can be told to kill itself, in the order of an attempt."""
+    """Return the names of the points at which a worker can kill itself, in the order of an attempt."""
 
 def failure_catalogue() -> list[tuple[str, bool, str]]:
     """Return every failure code with whether it is terminal and what to do about it."""

@@ -49,7 +49,7 @@ def perago_metrics(request: pytest.FixtureRequest) -> Iterator[InMemoryMetricRec
 
 @pytest.fixture
 def perago_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServices]:
-    """Give a test a Conductor, a lakeFS and a receiver of metrics of its own, whose faults and time it scripts.
+    """Give a test a Conductor, a lakeFS and a receiver of metrics, whose faults and time it scripts.
 
     They end with the test, and with them the workers that it has started.
     """

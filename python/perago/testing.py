@@ -1,6 +1,7 @@
 """What tests of task modules use: recorders in memory, and services whose faults and time are scripted.
 
-The fixtures `perago_metrics` and `perago_services` come with the package: pytest finds them by its entry point.
+The fixtures `perago_metrics` and `perago_services` come with the package: pytest finds them by its entry
+point.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from perago._kit.conductor import Conductor, HttpRefusedError, WorkflowRun
 from perago._kit.faults import Faults, ScriptedFault
 from perago._kit.repository import EmbeddedRepository
 from perago._kit.services import EmbeddedServices
+from perago._kit.waiting import until
 from perago._kit.worker import WorkerProcess
 from perago.metrics import InMemoryMetricRecorder, RecordedMetricSample
 
@@ -26,6 +28,7 @@ __all__ = [
     "ScriptedFault",
     "WorkerProcess",
     "WorkflowRun",
+    "until",
 ]
 
 KILL_POINTS: tuple[str, ...] = tuple(_native.kill_points())

@@ -1,4 +1,4 @@
-"""A worker or its executor killed at every named point: the run finishes, with one commit and nothing left."""
+"""A worker or its executor killed at every named point: the run ends well, one commit, nothing left."""
 
 from __future__ import annotations
 

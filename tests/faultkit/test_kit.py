@@ -88,7 +88,7 @@ def test_a_killed_worker_takes_its_executors_along(services: EmbeddedServices, t
         assert worker.process.returncode == -signal.SIGKILL
     with services.worker("ledger_task", host="killed") as successor:
         assert successor.stop() == 0
-    with pytest.raises(AssertionError, match="ended with [1-9]"):
+    with pytest.raises(AssertionError, match=r"ended with [1-9]"):
         services.worker("ledger_task", "--no-such-option", host="refused")
 
 

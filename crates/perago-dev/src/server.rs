@@ -110,6 +110,12 @@ pub struct DevHandle {
 impl DevServer {
     /// Binds the port and serves on the current tokio runtime; returns once connections are accepted.
     pub async fn start(options: DevOptions) -> Result<DevHandle, DevError> {
+        let faults = options.faults.then(Faults::default);
+        Self::launch(options, faults).await
+    }
+
+    /// The same with a script of faults that is already there.
+    pub(crate) async fn launch(options: DevOptions, faults: Option<Faults>) -> Result<DevHandle, DevError> {
         let listen = options.listen;
         if !listen.ip().is_loopback() && options.api_key.is_none() {
             return Err(DevError::KeyRequired { listen });
@@ -123,7 +129,7 @@ impl DevServer {
         let address = listener.local_addr().map_err(refused)?;
         let (seed, _) = Uuid::new_v4().as_u64_pair();
         let engine = Engine::new(options.retention, seed);
-        let faults = options.faults.then(Faults::default);
+        let has_faults = faults.is_some();
         let shared = Shared::new(engine, Telemetry::default(), storage, options.api_key, faults);
         let timers = tokio::spawn(shared.clone().run_timers());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -134,7 +140,7 @@ impl DevServer {
                 std::future::pending::<()>().await;
             }
         };
-        let serving = if options.faults {
+        let serving = if has_faults {
             let service = service.into_make_service_with_connect_info::<Line>();
             let served = axum::serve(FaultListener(listener), service).with_graceful_shutdown(until);
             tokio::spawn(async move { drop(served.await) })

@@ -60,8 +60,8 @@ impl TestServices {
     /// # Errors
     /// What [`DevServer::start`] says.
     pub async fn with(options: DevOptions) -> Result<Self, DevError> {
-        let handle = DevServer::start(DevOptions { faults: true, ..options }).await?;
-        let faults = handle.faults().expect("they were enabled just now").clone();
+        let faults = Faults::default();
+        let handle = DevServer::launch(options, Some(faults.clone())).await?;
         Ok(Self { handle, faults })
     }
 

@@ -30,9 +30,10 @@ mod _native {
 
     #[pymodule_export]
     use crate::settings::{
-        check_writable_root, kill_points, load_settings, parse_conductor, parse_days_seconds, parse_duration_seconds,
-        parse_execution_mode_word, parse_lakefs, parse_metrics, parse_positive_integer, parse_size_bytes,
-        read_dotenv_file, resolve_worker_id, settings_defaults, slot_environment,
+        check_writable_root, kill_points, load_settings, parse_conductor, parse_days_seconds,
+        parse_duration_seconds, parse_execution_mode_word, parse_lakefs, parse_metrics,
+        parse_positive_integer, parse_size_bytes, read_dotenv_file, resolve_worker_id, settings_defaults,
+        slot_environment,
     };
 
     #[pymodule_export]

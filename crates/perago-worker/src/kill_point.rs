@@ -157,7 +157,19 @@ pub fn reached(point: KillPoint) {
     }
 }
 
-/// Does something between its two points.
+/// Does something between its two points, if it has any.
+pub fn passing<T>(step: Option<Step>, work: impl FnOnce() -> T) -> T {
+    if let Some(step) = step {
+        reached(Before(step));
+    }
+    let done = work();
+    if let Some(step) = step {
+        reached(After(step));
+    }
+    done
+}
+
+/// Awaits something between its two points.
 pub async fn around<T>(step: Step, work: impl Future<Output = T>) -> T {
     reached(Before(step));
     let done = work.await;

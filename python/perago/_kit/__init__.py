@@ -1,1 +1,1 @@
-"""What `perago.testing` is made of: the embedded services, their faults, workers on them. No part of a worker."""
+"""What `perago.testing` is made of: the embedded services, their faults, workers on them."""

@@ -97,7 +97,7 @@ class Conductor:
             return text
 
     def register(self, task: dict[str, Any], *, has_workspace: bool) -> None:
-        """Register a TaskDef, and a workflow of the same name with one step `body` that gets the whole input."""
+        """Register a TaskDef, and a workflow of its name with one step `body` that gets the whole input."""
         name = task["name"]
         self.call("POST", "/metadata/taskdefs", [task])
         inputs = {"params": "${workflow.input.params}"}

@@ -60,12 +60,11 @@ class ScriptedFault:
 class Faults:
     """What goes wrong between clients and the embedded services.
 
-    Every method scripts one fault at the calls of a name: `update_task`, `lakefs.merge`, all of a service with
-    `conductor.*` (or `lakefs.*`, `object_store.*`, `otlp.*`), or `*`. Without further arguments the fault
-    stands
-    until it is lifted; `nth` takes one call alone, `first` so many from the next one on, `every` each so manyth.
-    `path` restricts it to calls whose path and query contain a text. Of several faults at one call the oldest
-    acts.
+    Every method scripts one fault at the calls of a name: `update_task`, `lakefs.merge`, all of a service by
+    `conductor.*`, `lakefs.*`, `object_store.*` or `otlp.*`, or `*`. It stands until it is lifted, unless one
+    of these is given, counted from 1 and from now: `nth` for one call alone, `first` for so many, `every` for
+    each n-th. `path` restricts it to calls whose path and query contain a text. Of several faults at one call
+    the oldest acts.
     """
 
     def __init__(self, url: str) -> None:

@@ -24,8 +24,8 @@ _NOT_INHERITED = ("CONDUCTOR_", "LAKECTL_", "OTEL_", "PERAGO_", "PYTHONPATH")
 class EmbeddedServices:
     """A Conductor, a lakeFS and a receiver of metrics of a test's own; a context manager.
 
-    They run in a process beside the test, know nothing of the machine's settings, and end with all workers that
-    were started here.
+    They run in a process beside the test, know nothing of the machine's settings, and end with all workers
+    that were started here.
 
     Args:
         folder: Where files of workers go.
@@ -90,8 +90,8 @@ class EmbeddedServices:
     def advance(self, seconds: float) -> None:
         """Let time pass for the Conductor at once.
 
-        Response timeouts, retry delays, leases and time limits that fall due on the way are due, in their order. No
-        worker's clock moves, nor the store's.
+        Response timeouts, retry delays, leases and time limits that fall due on the way are due, in their
+        order. No worker's clock moves, nor the store's.
         """
         control(f"{self.url}/perago/clock", "POST", {"advance_seconds": seconds})
 
@@ -122,7 +122,12 @@ class EmbeddedServices:
         return str(task["name"])
 
     def worker(
-        self, module: str | ModuleType, *arguments: str, host: str = "worker", kill_at: str = "", **variables: str
+        self,
+        module: str | ModuleType,
+        *arguments: str,
+        host: str = "worker",
+        kill_at: str = "",
+        **variables: str,
     ) -> WorkerProcess:
         """Start a worker of a module's task and wait until it polls.
 
@@ -131,8 +136,8 @@ class EmbeddedServices:
             arguments: Further arguments of `perago start`.
             host: The name of its host. Workers of one host share their files: a second one there is the
                 successor of the first, once that has ended.
-            kill_at: The point of `KILL_POINTS` at which it or an executor kills itself, with `:N` for the N-th
-                time.
+            kill_at: The point of `KILL_POINTS` at which it or an executor kills itself; `:N` behind it for
+                the N-th time.
             variables: Further environment variables.
 
         """

@@ -91,12 +91,12 @@ class WorkerProcess:
         return self.process.wait(seconds)
 
     def stop(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Send SIGTERM, so that it takes no more tasks and ends after those that run; return the exit code."""
+        """Send SIGTERM: it takes no more tasks and ends after those that run. Return the exit code."""
         self.signal()
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """Kill the supervisor, and with it everything that it has started (SIGKILL); return when it is gone."""
+        """Kill the supervisor, and with it all that it has started (SIGKILL); return when it is gone."""
         self.signal(signal.SIGKILL)
         self.wait()
 

@@ -66,7 +66,7 @@ impl When {
             Self::Always => true,
             Self::Nth(nth) => number == nth,
             Self::First(most) => number <= most,
-            Self::Every(step) => number % step == 0,
+            Self::Every(step) => number.is_multiple_of(step),
         }
     }
 }

@@ -228,7 +228,8 @@ async fn a_truncated_reply_promises_more_than_it_holds() {
             ("list_branches", path)
         } else {
             let upload = format!("{path}/main/objects?path=a");
-            let stored = send(&services, "POST", &upload, "application/octet-stream", &[7; 300_000]).await;
+            let stored =
+                send(&services, "POST", &upload, "application/octet-stream", &vec![7; 300_000]).await;
             assert_eq!(stored.status, Some(201));
             let stat = format!("{REPOSITORY}/refs/main/objects/stat?path=a&presign=true");
             let stat = send(&services, "GET", &stat, "", b"").await.json();

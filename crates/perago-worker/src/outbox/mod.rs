@@ -24,7 +24,7 @@ use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};
 use crate::executor::pool::BodyEnd;
 use crate::executor::result_file::AttemptId;
-use crate::kill_point::{KillPoint, Step, reached};
+use crate::kill_point::{Step, passing};
 use crate::logs::{Level, Logger, Record as LogRecord};
 
 /// A cheap handle to what one worker owes.
@@ -145,10 +145,7 @@ impl Outbox {
 impl Inner {
     fn note(&self, number: u64, record: Record) {
         // What is done with leaves nothing to compact for.
-        let step = step_of(&record);
-        step.map(KillPoint::Before).map(reached);
-        let written = self.journal.borrow_mut().append(number, &record);
-        step.map(KillPoint::After).map(reached);
+        let written = passing(step_of(&record), || self.journal.borrow_mut().append(number, &record));
         entry::apply(&mut self.entries.borrow_mut(), number, record);
         self.tell(written);
         if self.journal.borrow().is_long() {
