@@ -14,7 +14,7 @@ import pytest
 
 from support.conductor import Conductor
 from support.proxy import Answer, Exchange, Proxy
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 
 from .campaign import Plan
 from .outage import BREAKS, Outage, worker_on
@@ -24,7 +24,6 @@ POLL_SECONDS = 0.2
 FLUSH_SECONDS = 2.0
 # What is given to the last push once the deadline has passed.
 LAST_WORD_SECONDS = 0.5
-SLACK_SECONDS = 0.8
 ROUNDS = 100
 # Makes an address at which no push arrives.
 Gone = Callable[[WholeStore], AbstractContextManager[str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
@@ -133,9 +134,10 @@ class TestWithoutWorkspace:
             "leaves.py",
             body("    import subprocess\n    subprocess.Popen(['sleep', '300'])\n    return Result(n=3)\n"),
         )
-        ran = run(line, "leaves", "--params", '{"n": 3}', **{MARK: "leaves"})
+        mark = uuid.uuid4().hex
+        ran = run(line, "leaves", "--params", '{"n": 3}', **{MARK: mark})
         assert (ran.code, ran.stdout) == (0, COMPLETED)
-        until(lambda: not marked("leaves"), "the program has ended")
+        until(lambda: not marked(mark), "the program has ended")
 
 
 class TestUsage:

@@ -9,8 +9,8 @@ from typing import Any
 
 from .worker import Worker
 
-# Kubernetes gives a probe one second.
-PROBE_SECONDS = 1.0
+# Less than the five seconds that the worker grants a connection: a probe waits for no other client.
+PROBE_SECONDS = 4.0
 
 
 @dataclass(frozen=True)

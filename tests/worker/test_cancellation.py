@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from support.conductor import Conductor
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 from support.worker import Worker
 
 from .conftest import Shared, new_task_name
 
-# The task's status is read every second at most; the rest is for a machine that does something else too.
-NOTICED_SECONDS = 1.0 + 2.0
+# The task's status is read every second at most.
+NOTICED_SECONDS = 1.0 + SLACK_SECONDS
 GRACE_SECONDS = 1.0
 
 
@@ -69,7 +69,7 @@ def test_a_body_in_native_code_is_killed_after_the_grace(cancelling: Shared, fol
     told = time.monotonic()
     assert cancelling.worker.wait_record("body_stopped", workflow_instance_id=run)["killed"] is True
     # Grace, then a second from SIGTERM to SIGKILL.
-    assert time.monotonic() - told < GRACE_SECONDS + 1 + 1
+    assert time.monotonic() - told < GRACE_SECONDS + 1 + SLACK_SECONDS
     assert lost["level"] == "WARNING"
     until(lambda: executor not in {process.pid for process in cancelling.worker.processes()}, "its end")
     exited = cancelling.worker.wait_record("executor_exited", cause="body_stopped")
@@ -102,7 +102,8 @@ def test_a_body_at_the_deadline_of_the_drain_cleans_up(
         until(lambda: (folder / "started").exists(), "the body's start")
         sent = worker.signal()
         assert worker.wait() == 4
-        assert 3 <= time.monotonic() - sent <= 4
+        # Told to stop in the last quarter.
+        assert 3 <= time.monotonic() - sent <= 4 + SLACK_SECONDS
         assert (folder / "cleaned").exists()
         assert conductor.last_task(run)["status"] == "SCHEDULED"
         conductor.terminate(run)
@@ -117,7 +118,7 @@ def test_a_body_that_ignores_the_deadline_is_killed_at_it(
         until(lambda: (folder / "started").exists(), "the body's start")
         sent = worker.signal()
         assert worker.wait() == 4
-        assert 2 <= time.monotonic() - sent <= 2 + 0.8
+        assert 2 <= time.monotonic() - sent <= 2 + SLACK_SECONDS
         assert conductor.last_task(run)["status"] == "SCHEDULED"
         conductor.terminate(run)
 

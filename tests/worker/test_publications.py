@@ -257,7 +257,7 @@ def test_writers_at_once_without_merging_name_each_other(
 @pytest.fixture
 def retried(engine: Conductor, store: Store, tmp_path: Path) -> Iterator[Workshop]:
     """A worker of a task that is retried once, soon after its worker has fallen silent."""
-    definition = {"retryCount": 1, "responseTimeoutSeconds": 1}
+    definition = {"retryCount": 1, "responseTimeoutSeconds": 3}
     with Workshop(tmp_path / "first", engine, store, definition=definition) as shop:
         yield shop
 
@@ -293,7 +293,7 @@ def test_a_retry_after_a_publication_whose_result_was_lost(
         assert [commit["id"] for commit in older] == [first["id"]]
         assert newest["parents"][0] == first["id"]
     # What the dead worker has left is found by its marks: its branch by the retry.
-    assert repository.branches() == ["main"]
+    until(lambda: repository.branches() == ["main"], "the end of both staging branches")
 
 
 def test_a_zombies_late_merge_is_refused(retried: Workshop, folder: Path) -> None:

@@ -14,26 +14,26 @@ import pytest
 
 from support.conductor import Conductor
 from support.proxy import Answer, Exchange, Proxy
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 from support.worker import ONE_ORDER_SECONDS, Worker
 
 from .test_leases import is_beat
 
-# What scheduling may add on a machine that does something else too.
-SLACK_SECONDS = 0.8
 POLL_SECONDS = 1.0
+STOPS = 8
 
 
-@pytest.mark.timeout(180)
 def test_an_idle_worker_ends_with_its_poll(conductor: Conductor, task_name: str, tmp_path: Path) -> None:
     conductor.define(task_name)
     times = []
-    for number in range(20):
+    for number in range(STOPS):
         with Worker(tmp_path / str(number), conductor.url, task_name, PERAGO_POLL_TIMEOUT="200ms") as worker:
             sent = worker.signal(signal.SIGTERM if number % 2 else signal.SIGINT)
             assert worker.wait() == 0
             times.append(time.monotonic() - sent)
             assert worker.processes() == []
+    # However busy the machine is, one of them was not held up.
+    assert min(times) <= 0.2 + 0.2 + 0.8, times
     assert max(times) <= 0.2 + 0.2 + SLACK_SECONDS, times
 
 
@@ -54,7 +54,7 @@ def test_the_default_poll_is_waited_for_and_no_longer(
 def test_a_busy_worker_drains_with_its_heartbeat(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=2, retryCount=3)
+    conductor.define(task_name, responseTimeoutSeconds=4, retryCount=3)
     with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
@@ -65,7 +65,7 @@ def test_a_busy_worker_drains_with_its_heartbeat(
             return len([post for post in proxy.seen("POST", "/tasks") if is_beat(post)])
 
         before = beats()
-        # Four beats more: the lease of two seconds would have run out without them.
+        # Four beats more: the lease of four seconds would have run out without them.
         until(lambda: beats() >= before + 4, "beats while draining")
         waiting = conductor.start(task_name, {"action": "echo"})
         assert worker.process.poll() is None
@@ -165,10 +165,14 @@ def test_a_signal_to_every_process_lets_the_body_end(
     with Worker(tmp_path, conductor.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
-        # What a service manager does: to every process, and once more to the first. That is one order.
-        for process in worker.processes():
+        # What a service manager does: to every process, and once more to the first. That is one order. Both
+        # reach the supervisor when it goes on, however long this process takes to send them.
+        processes = worker.processes()
+        worker.signal(signal.SIGSTOP)
+        for process in processes:
             os.kill(process.pid, signal.SIGTERM)
         worker.signal(signal.SIGINT)
+        worker.signal(signal.SIGCONT)
         worker.wait_record("worker_draining")
         (folder / "go").touch()
         assert worker.wait() == 0
@@ -189,9 +193,11 @@ def test_a_worker_that_is_still_starting_ends_at_once(
 
     proxy.before = hold
     worker = Worker(tmp_path, proxy.url, task_name, "-j", "2")
-    assert asked.wait(20)
-    sent = worker.signal()
-    assert worker.wait() == 0
-    assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
-    release.set()
-    worker.end()
+    try:
+        assert asked.wait(20)
+        sent = worker.signal()
+        assert worker.wait() == 0
+        assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
+    finally:
+        release.set()
+        worker.end()

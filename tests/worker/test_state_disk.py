@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from support.conductor import Conductor
-from support.metrics import MetricStore
+from support.metrics import MetricStore, value_is
 from support.waiting import until
 from support.worker import Worker
 
@@ -62,7 +62,7 @@ def test_a_full_disk_kills_nobody_stops_polling_and_is_left_behind(
         # A poll that was in flight may have brought it; then it was given back.
         until(lambda: conductor.last_task(waiting)["status"] == "SCHEDULED", "a task that waits")
         assert len(worker.records("task_received")) == 1
-        assert store.value("app.items_count", **task) == 10
+        value_is(store, 10, "app.items_count", **task)
         assert worker.executors() == executors, "an executor died"
 
         filler.unlink()
@@ -70,8 +70,7 @@ def test_a_full_disk_kills_nobody_stops_polling_and_is_left_behind(
         assert conductor.wait(waiting)["status"] == "COMPLETED"
         # One label set beyond another shares a series; nothing is lost, and what is dropped is counted.
         until(lambda: store.value("app.labelled_count", **task) == 400, "every sample")
-        dropped = store.value("perago.dropped_samples_total", reason="value_negative", **task)
-        assert dropped == 2
+        value_is(store, 2, "perago.dropped_samples_total", reason="value_negative", **task)
         assert worker.executors() == executors
         assert len(worker.records("state_disk_full")) == 1
         assert worker.stop() == 0

@@ -53,8 +53,8 @@ def counts_are(store: MetricStore, expected: Counts, **labels: str) -> None:
     until(lambda: counts(store, **labels) == expected or None, f"{expected}, not {counts(store, **labels)}")
 
 
-def carried(store: MetricStore, operation: str, **labels: str) -> float | None:
-    return store.value(f"{BYTES}_sum", operation=operation, **labels)
+def carried(store: MetricStore, expected: int, operation: str, **labels: str) -> None:
+    value_is(store, expected, f"{BYTES}_sum", operation=operation, **labels)
 
 
 def test_the_example_of_the_guide_runs_unchanged(
@@ -80,7 +80,7 @@ def test_the_example_of_the_guide_runs_unchanged(
     assert task["outputData"]["workspace"]["ref"] == workspaces.commit == workspaces.lake.head()
     value_is(store, 3, "app.input_files_sum", **run)
     counts_are(store, {"download": (1, 1), "publish": (1, None)}, **run)
-    assert carried(store, "download", **run) == 3 * 300 + 11
+    carried(store, 3 * 300 + 11, "download", **run)
     for operation in ("download", "publish"):
         seconds = store.value(f"{SECONDS}_sum", operation=operation, **run)
         assert seconds is not None
@@ -107,18 +107,18 @@ def test_each_operation_is_measured_where_it_happens_and_nowhere_else(
     with Worker(tmp_path, conductor.url, task_name, module="carrying", **variables) as worker:
         assert run() == "COMPLETED"
         counts_are(store, {"download": (1, 1), "publish": (1, None)}, **task)
-        assert carried(store, "download", **task) == PREFIX_BYTES
+        carried(store, PREFIX_BYTES, "download", **task)
 
         # From the cache this time, and counted all the same; of the upload only what was sent.
         assert run(added={"new": 2000, "raw/b": 3}) == "COMPLETED"
         counts_are(store, {"download": (2, 2), "upload": (1, 1), "publish": (2, None)}, **task)
-        assert carried(store, "download", **task) == 2 * PREFIX_BYTES
-        assert carried(store, "upload", **task) == 2003
+        carried(store, 2 * PREFIX_BYTES, "download", **task)
+        carried(store, 2003, "upload", **task)
 
         # A deletion is staged like an upload and carries nothing.
         assert run(removed=["new"]) == "COMPLETED"
         counts_are(store, {"download": (3, 3), "upload": (2, 2), "publish": (3, None)}, **task)
-        assert carried(store, "upload", **task) == 2003
+        carried(store, 2003, "upload", **task)
 
         assert run(fails=True, added={"lost": 5}) == "FAILED"
         counts_are(store, {"download": (4, 4), "upload": (2, 2), "publish": (3, None)}, **task)
