@@ -102,7 +102,7 @@ def test_a_worker_ends_in_time_and_its_successor_brings_the_totals(
     conductor.define(task)
     store = WholeStore(embedded_url)
     with gone(store) as url:
-        variables = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60000", "PERAGO_POLL_TIMEOUT": "200ms"}
+        variables = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60000"}
         with worker_on(tmp_path, conductor, WholeStore(url), task, **variables) as worker:
             params = {"action": "measure", "folder": str(tmp_path), "rounds": ROUNDS}
             assert conductor.wait(conductor.start(task, params))["status"] == "COMPLETED"

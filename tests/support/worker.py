@@ -31,7 +31,7 @@ class Worker:
         task: The name of the task that the scenario module declares.
         module: The module to start.
         arguments: Further arguments of `perago start`.
-        variables: Further environment variables.
+        variables: Further environment variables; an empty one is not set.
     """
 
     def __init__(
@@ -45,10 +45,13 @@ class Worker:
             "CONDUCTOR_SERVER_URL": url,
             "PERAGO_HOST_ID": "testhost",
             "PERAGO_WORKER_ID_PREFIX": "suite",
+            # Each stop waits for the poll that is under way, and the suites stop hundreds of workers.
+            "PERAGO_POLL_TIMEOUT": "200ms",
             "SUITE_TASK": task,
             MARK: self.mark,
         }
-        self._environment = environment(root, **{**own, **variables})
+        given = {name: value for name, value in {**own, **variables}.items() if value}
+        self._environment = environment(root, **given)
         self.stderr: list[str] = []
         self.started_at = time.monotonic()
         self.seconds_to_ready = 0.0

@@ -27,7 +27,7 @@ def test_an_idle_worker_ends_with_its_poll(conductor: Conductor, task_name: str,
     conductor.define(task_name)
     times = []
     for number in range(STOPS):
-        with Worker(tmp_path / str(number), conductor.url, task_name, PERAGO_POLL_TIMEOUT="200ms") as worker:
+        with Worker(tmp_path / str(number), conductor.url, task_name) as worker:
             sent = worker.signal(signal.SIGTERM if number % 2 else signal.SIGINT)
             assert worker.wait() == 0
             times.append(time.monotonic() - sent)
@@ -41,7 +41,7 @@ def test_the_default_poll_is_waited_for_and_no_longer(
     conductor: Conductor, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name) as worker:
+    with Worker(tmp_path, conductor.url, task_name, PERAGO_POLL_TIMEOUT="") as worker:
         sent = worker.signal()
         assert worker.wait() == 0
         assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
@@ -150,7 +150,7 @@ def test_a_server_that_is_gone_does_not_hold_an_idle_worker(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, proxy.url, task_name) as worker:
+    with Worker(tmp_path, proxy.url, task_name, PERAGO_POLL_TIMEOUT="") as worker:
         proxy.cut()
         worker.wait_record("poll_failed")
         sent = worker.signal()
