@@ -31,11 +31,20 @@ class Worker:
         task: The name of the task that the scenario module declares.
         module: The module to start.
         arguments: Further arguments of `perago start`.
-        variables: Further environment variables; an empty one is not set.
+        poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
+            hundreds of workers. None leaves the default.
+        variables: Further environment variables.
     """
 
     def __init__(
-        self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
+        self,
+        root: Path,
+        url: str,
+        task: str,
+        *arguments: str,
+        module: str = "scenario",
+        poll_timeout: str | None = "200ms",
+        **variables: str,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
@@ -45,13 +54,12 @@ class Worker:
             "CONDUCTOR_SERVER_URL": url,
             "PERAGO_HOST_ID": "testhost",
             "PERAGO_WORKER_ID_PREFIX": "suite",
-            # Each stop waits for the poll that is under way, and the suites stop hundreds of workers.
-            "PERAGO_POLL_TIMEOUT": "200ms",
             "SUITE_TASK": task,
             MARK: self.mark,
         }
-        given = {name: value for name, value in {**own, **variables}.items() if value}
-        self._environment = environment(root, **given)
+        if poll_timeout is not None:
+            own["PERAGO_POLL_TIMEOUT"] = poll_timeout
+        self._environment = environment(root, **{**own, **variables})
         self.stderr: list[str] = []
         self.started_at = time.monotonic()
         self.seconds_to_ready = 0.0

@@ -93,34 +93,35 @@ def test_only_the_worker_cancels(cancelling: Shared) -> None:
     assert executor_of_next(cancelling) == executor_of_next(cancelling)
 
 
-def test_a_body_at_the_deadline_of_the_drain_cleans_up(
-    conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
-) -> None:
-    conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="4s") as worker:
-        run = conductor.start(task_name, {"action": "clean", "folder": str(folder)})
+def seconds_to_drain(
+    conductor: Conductor, task: str, root: Path, folder: Path, action: str, deadline: int
+) -> float:
+    """Stop a worker with a deadline while a body runs, whose task it gives back; return how long it took."""
+    conductor.define(task)
+    variables = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": f"{deadline}s"}
+    with Worker(root, conductor.url, task, **variables) as worker:
+        run = conductor.start(task, {"action": action, "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         sent = worker.signal()
         assert worker.wait() == 4
-        # Told to stop in the last quarter.
-        assert 3 <= time.monotonic() - sent <= 4 + SLACK_SECONDS
-        assert (folder / "cleaned").exists()
+        took = time.monotonic() - sent
         assert conductor.last_task(run)["status"] == "SCHEDULED"
         conductor.terminate(run)
+    return took
+
+
+def test_a_body_at_the_deadline_of_the_drain_cleans_up(
+    conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    # Told to stop in the last quarter.
+    assert 3 <= seconds_to_drain(conductor, task_name, tmp_path, folder, "clean", 4) <= 4 + SLACK_SECONDS
+    assert (folder / "cleaned").exists()
 
 
 def test_a_body_that_ignores_the_deadline_is_killed_at_it(
     conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="2s") as worker:
-        run = conductor.start(task_name, {"action": "native", "folder": str(folder)})
-        until(lambda: (folder / "started").exists(), "the body's start")
-        sent = worker.signal()
-        assert worker.wait() == 4
-        assert 2 <= time.monotonic() - sent <= 2 + SLACK_SECONDS
-        assert conductor.last_task(run)["status"] == "SCHEDULED"
-        conductor.terminate(run)
+    assert 2 <= seconds_to_drain(conductor, task_name, tmp_path, folder, "native", 2) <= 2 + SLACK_SECONDS
 
 
 def test_a_slot_gets_a_new_executor_after_so_many_tasks(

@@ -35,7 +35,7 @@ def test_paths_methods_and_what_they_say(conductor: Conductor, task_name: str, t
             answer = probe(worker, path)
             assert answer.status == 200
             assert answer.headers["content-type"] == "application/json"
-            assert answer.report == {
+            assert answer.json == {
                 "state": "polling",
                 "ready": True,
                 "reasons": [],
@@ -71,7 +71,7 @@ def test_a_worker_lives_before_it_is_ready(
         assert asked.wait(20)
         assert readiness(worker) == (503, "starting", ["starting"])
         living = probe(worker, "/livez")
-        assert (living.status, living.report["ready"], living.report["task_name"]) == (200, False, None)
+        assert (living.status, living.json["ready"], living.json["task_name"]) == (200, False, None)
         release.set()
         worker.wait_ready()
         assert readiness(worker) == READY
@@ -93,12 +93,12 @@ def test_it_answers_until_the_drain_is_over(
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         assert readiness(worker) == READY
-        assert probe(worker, "/readyz").report["slots"] == {"busy": 1, "total": 2}
+        assert probe(worker, "/readyz").json["slots"] == {"busy": 1, "total": 2}
         worker.signal()
         worker.wait_record("worker_draining")
         assert readiness(worker) == (503, "draining", ["draining"])
         living = probe(worker, "/livez")
-        assert (living.status, living.report["slots"]["busy"]) == (200, 1)
+        assert (living.status, living.json["slots"]["busy"]) == (200, 1)
         where = address(worker)
         (folder / "go").touch()
         assert worker.wait() == 0

@@ -41,7 +41,7 @@ def test_the_default_poll_is_waited_for_and_no_longer(
     conductor: Conductor, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name, PERAGO_POLL_TIMEOUT="") as worker:
+    with Worker(tmp_path, conductor.url, task_name, poll_timeout=None) as worker:
         sent = worker.signal()
         assert worker.wait() == 0
         assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
@@ -150,7 +150,7 @@ def test_a_server_that_is_gone_does_not_hold_an_idle_worker(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, proxy.url, task_name, PERAGO_POLL_TIMEOUT="") as worker:
+    with Worker(tmp_path, proxy.url, task_name, poll_timeout=None) as worker:
         proxy.cut()
         worker.wait_record("poll_failed")
         sent = worker.signal()
