@@ -73,7 +73,8 @@ def suite(
     request: pytest.FixtureRequest, conductor: Conductor, lake: Lake, task_name: str, tmp_path: Path
 ) -> Iterator[Suite]:
     spec = json.dumps({"prefix": "in", **getattr(request, "param", {})})
-    conductor.define(task_name, has_workspace=True, retryCount=2)
+    # With a short lease the end of a task is noticed soon.
+    conductor.define(task_name, has_workspace=True, retryCount=2, responseTimeoutSeconds=9)
     variables = {**lake_variables(lake), "SUITE_WORKSPACE": spec}
     with Worker(tmp_path, conductor.url, task_name, module="editing", **variables) as worker:
         suite = Suite(conductor, lake, worker, task_name)
