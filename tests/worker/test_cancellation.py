@@ -14,8 +14,9 @@ from support.worker import Worker
 
 from .conftest import Shared, new_task_name
 
-# The task's status is read every second at most.
-NOTICED_SECONDS = 1.0 + SLACK_SECONDS
+LEASE_SECONDS = 5
+# The task's status is read in each third of its lease.
+NOTICED_SECONDS = LEASE_SECONDS / 3 + SLACK_SECONDS
 GRACE_SECONDS = 1.0
 
 
@@ -23,7 +24,7 @@ GRACE_SECONDS = 1.0
 def cancelling(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """One slot, so that the next task gets the same executor."""
     task = new_task_name()
-    conductor.define(task, responseTimeoutSeconds=3)
+    conductor.define(task, responseTimeoutSeconds=LEASE_SECONDS)
     root = tmp_path_factory.mktemp("cancelling")
     with Worker(root, conductor.url, task, PERAGO_CANCEL_GRACE="1s") as worker:
         yield Shared(conductor, worker, task)

@@ -190,7 +190,8 @@ def test_a_slow_beat_never_overlaps_the_result(
 def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=1)
+    # So long that no busy server times the task out before the way to it is cut.
+    conductor.define(task_name, responseTimeoutSeconds=5)
     with Worker(tmp_path, proxy.url, task_name, PERAGO_LEASE_POLICY="strict") as worker:
         conductor.start(task_name, {"action": "clean", "folder": str(folder)})
         started(folder)
