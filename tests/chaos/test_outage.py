@@ -30,7 +30,7 @@ Gone = Callable[[WholeStore], AbstractContextManager[str]]
 
 
 @pytest.mark.services
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", BREAKS)
 def test_an_outage_under_load_loses_nothing(conductor: Conductor, tmp_path: Path, how: str) -> None:
     with OwnVictoriaMetrics(tmp_path / "store") as service:

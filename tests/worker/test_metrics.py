@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.conductor import Conductor
 from support.metrics import MetricStore, value_is
 from support.waiting import until
@@ -37,6 +39,7 @@ def run_many(conductor: Conductor, count: int) -> None:
         assert workflow["tasks"][-1]["outputData"] == {"result": {"valid": True}}
 
 
+@pytest.mark.timeout(600)
 def test_every_item_is_counted_and_totals_go_on_after_a_restart(
     conductor: Conductor, store: MetricStore, settings: dict[str, str], tmp_path: Path
 ) -> None:
