@@ -86,7 +86,8 @@ impl Journal {
         let (entries, damaged) = Self::read(directory)?;
         let failed = |error| JournalError::System { path: path.clone(), error };
         let file = append_to(&path, false).map_err(failed)?;
-        let mut journal = Self { path: path.clone(), file, is_synced, bytes: 0, open_bytes: 0, is_torn: false };
+        let mut journal =
+            Self { path: path.clone(), file, is_synced, bytes: 0, open_bytes: 0, is_torn: false };
         journal.rewrite(&entries).map_err(failed)?;
         Ok((journal, entries, damaged))
     }
