@@ -21,7 +21,7 @@ NOTHING = {
     "older_than_seconds": 7200,
     "workspace_root": "<folder>/workspaces",
     "repositories": [],
-    "findings": [],
+    "leftovers": [],
     "failures": [],
     "totals": {"removed": 0, "kept": 0, "failed": 0},
 }

@@ -199,3 +199,17 @@ def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
         worker.wait_record("lease_lapsed")
         assert worker.wait_record("task_failed")["failure_code"] == "lease_lost"
         assert (folder / "cleaned").exists()
+
+
+def test_a_body_that_cannot_be_stopped_keeps_its_result(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name, responseTimeoutSeconds=2)
+    arguments = ("-j", "2", "--execution-mode", "thread")
+    with Worker(tmp_path, proxy.url, task_name, *arguments, PERAGO_LEASE_POLICY="strict") as worker:
+        # Longer than the lease by itself.
+        conductor.start(task_name, {"action": "sleep", "number": 3})
+        worker.wait_record("task_started")
+        proxy.cut()
+        worker.wait_record("task_finished")
+        assert not worker.records("lease_lapsed")

@@ -107,6 +107,25 @@ def test_a_stopped_worker_leaves_its_result_to_the_next_one(
         assert worker.stop() == 0
 
 
+def test_a_task_that_could_not_be_given_back_is_left_to_the_next_one(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name, retryCount=0)
+    with Worker(tmp_path, proxy.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="1s") as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
+        until(lambda: (tmp_path / "started").exists(), "the body's start")
+        proxy.before = lambda exchange: Answer(503, b"{}") if exchange.path.endswith("/tasks") else None
+        assert worker.stop() == 4
+        (released,) = worker.records("task_released")
+    assert not released["released"]
+    (entry,) = status(tmp_path)[1]["entries"]
+    assert (entry["workflow_instance_id"], entry["state"]) == (run, "running")
+    (tmp_path / "go").touch()
+    with Worker(tmp_path, conductor.url, task_name) as worker:
+        worker.wait_record("task_recovered")
+        assert conductor.wait_task(run)["status"] == "COMPLETED"
+
+
 def test_a_result_that_came_too_late_is_kept(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
