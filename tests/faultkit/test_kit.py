@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from perago._kit.conductor import send
 from perago.testing import KILL_POINTS, EmbeddedServices, HttpRefusedError
+from support.http import send
 
 
 def statuses(services: EmbeddedServices, count: int) -> list[int]:
-    return [send("GET", f"{services.url}/api/health")[0] for _ in range(count)]
+    return [send("GET", f"{services.url}/api/health").status for _ in range(count)]
 
 
 def test_occurrences(services: EmbeddedServices) -> None:

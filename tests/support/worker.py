@@ -27,11 +27,20 @@ class Worker(WorkerProcess):
         task: The name of the task that the scenario module declares.
         module: The module to start.
         arguments: Further arguments of `perago start`.
+        poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
+            hundreds of workers. None leaves the default.
         variables: Further environment variables.
     """
 
     def __init__(
-        self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
+        self,
+        root: Path,
+        url: str,
+        task: str,
+        *arguments: str,
+        module: str = "scenario",
+        poll_timeout: str | None = "200ms",
+        **variables: str,
     ) -> None:
         self.mark = uuid.uuid4().hex
         own = {
@@ -41,6 +50,8 @@ class Worker(WorkerProcess):
             "SUITE_TASK": task,
             MARK: self.mark,
         }
+        if poll_timeout is not None:
+            own["PERAGO_POLL_TIMEOUT"] = poll_timeout
         command = [*perago_command(), "start", module, *arguments]
         super().__init__(command, environment(root, **{**own, **variables}), root, MODULES)
 

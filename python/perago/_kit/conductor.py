@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.parse
 from dataclasses import dataclass
 from typing import Any
 
+from perago._kit.http import send
 from perago._kit.waiting import until
 
 FINAL = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
@@ -20,21 +19,6 @@ class HttpRefusedError(AssertionError):
         super().__init__(f"{method} {path}: {status} {text}")
         self.status = status
         self.text = text
-
-
-def send(
-    method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> tuple[int, bytes]:
-    """Send one request to an absolute URL; return status and body."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-    try:
-        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
 
 
 @dataclass(frozen=True)
@@ -87,10 +71,10 @@ class Conductor:
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **self._headers}
-        status, answer = send(method, self.url + path, data, headers)
-        text = answer.decode()
-        if not 200 <= status < 300:
-            raise HttpRefusedError(method, path, status, text)
+        answer = send(method, self.url + path, data, headers)
+        text = answer.body.decode()
+        if not 200 <= answer.status < 300:
+            raise HttpRefusedError(method, path, answer.status, text)
         try:
             return json.loads(text) if text else None
         except ValueError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from perago._kit.conductor import HttpRefusedError, send
+from perago._kit.conductor import HttpRefusedError
+from perago._kit.http import send
 from perago._kit.waiting import PATIENCE_SECONDS, until
 
 
@@ -45,9 +46,9 @@ class ScriptedFault:
 
     def lift(self) -> None:
         """End the fault: later calls pass. Its counts stay."""
-        status, answer = send("DELETE", f"{self._url}/{self._identity}")
-        if status == 200:
-            self._counts = json.loads(answer)
+        answer = send("DELETE", f"{self._url}/{self._identity}")
+        if answer.status == 200:
+            self._counts = answer.json
 
     def _read(self) -> dict[str, int]:
         # A rule that was lifted or cleared is not shown any more.
@@ -154,10 +155,10 @@ def control(url: str, method: str = "GET", body: Any = None) -> Any:
 
     """
     data = None if body is None else json.dumps(body).encode()
-    status, answer = send(method, url, data, {"Content-Type": "application/json"})
-    if not 200 <= status < 300:
-        raise HttpRefusedError(method, url, status, answer.decode())
-    return json.loads(answer) if answer else None
+    answer = send(method, url, data, {"Content-Type": "application/json"})
+    if not 200 <= answer.status < 300:
+        raise HttpRefusedError(method, url, answer.status, answer.body.decode())
+    return answer.json if answer.body else None
 
 
 def _milliseconds(seconds: float) -> int:

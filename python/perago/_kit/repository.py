@@ -8,7 +8,8 @@ import urllib.parse
 import uuid
 from typing import Any
 
-from perago._kit.conductor import HttpRefusedError, send
+from perago._kit.conductor import HttpRefusedError
+from perago._kit.http import send
 
 KEY = "perago-dev"
 
@@ -84,7 +85,7 @@ class EmbeddedRepository:
     ) -> bytes:
         pair = base64.b64encode(f"{KEY}:{KEY}".encode()).decode()
         given = {"Authorization": f"Basic {pair}", "Content-Type": "application/json", **(headers or {})}
-        status, answer = send(method, url, body, given)
-        if not 200 <= status < 300:
-            raise HttpRefusedError(method, url, status, answer.decode(errors="replace"))
-        return answer
+        answer = send(method, url, body, given)
+        if not 200 <= answer.status < 300:
+            raise HttpRefusedError(method, url, answer.status, answer.body.decode(errors="replace"))
+        return answer.body

@@ -74,7 +74,9 @@ class WorkerProcess:
     def _is_ready(self) -> bool:
         # Looked at before the lines: what has ended writes no more of them.
         code = self.process.poll()
-        if any(line.startswith(READY) for line in self.stderr):
+        # Nor is one half written: what follows the last end of a line is not looked at.
+        whole, _, _ = self._errors.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+        if any(line.startswith(READY) for line in whole.splitlines()):
             return True
         if code is not None:
             raise AssertionError(f"the worker ended with {code} before it was ready: {self.stderr}")
@@ -115,18 +117,26 @@ class WorkerProcess:
 
     def log_files(self) -> list[Path]:
         """Return the files of the log, of earlier workers on the same folder too."""
-        return sorted((self.root / "logs").rglob("*.jsonl"))
+        return list((self.root / "logs").rglob("*.jsonl"))
 
     def records(self, event: str | None = None, **fields: Any) -> list[dict[str, Any]]:
-        """Return the records of the log with this event and these fields, of earlier workers too."""
-        found = []
-        for path in self.log_files():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                record = json.loads(line)
-                if (event is None or record["event"] == event) and fields.items() <= record.items():
-                    found.append(record)
-        return found
+        """Return the records of the log with this event and these fields, those of earlier workers first."""
+        logs = sorted(
+            (log for log in map(_written, self.log_files()) if log), key=lambda log: str(log[0]["time"])
+        )
+        return [
+            record
+            for log in logs
+            for record in log
+            if (event is None or record["event"] == event) and fields.items() <= record.items()
+        ]
 
     def wait_record(self, event: str, **fields: Any) -> dict[str, Any]:
         """Wait for a record of the log; return the first."""
         return until(lambda: self.records(event, **fields), f"a record {event} {fields}")[0]
+
+
+def _written(log: Path) -> list[dict[str, Any]]:
+    """Return the records of one file. A line that is being written may be seen in part; it has no end yet."""
+    *lines, _ = log.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
