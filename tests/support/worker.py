@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,16 +32,24 @@ class Worker:
         task: The name of the task that the scenario module declares.
         module: The module to start.
         arguments: Further arguments of `perago start`.
+        wrapper: A command that runs the one behind it.
         variables: Further environment variables.
     """
 
     def __init__(
-        self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
+        self,
+        root: Path,
+        url: str,
+        task: str,
+        *arguments: str,
+        module: str = "scenario",
+        wrapper: Sequence[str] = (),
+        **variables: str,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.mark = uuid.uuid4().hex
-        self._arguments = [*perago_command(), "start", module, *arguments]
+        self._arguments = [*wrapper, *perago_command(), "start", module, *arguments]
         own = {
             "CONDUCTOR_SERVER_URL": url,
             "PERAGO_HOST_ID": "testhost",

@@ -240,4 +240,3 @@ def assert_reported(
         assert "memory ran out" in task["reasonForIncompletion"]
         found = worker.wait_record("predecessor_killed")
         assert (found["out_of_memory"], found["failed_task_ids"]) == (word, [task["taskId"]])
-        worker.wait_record("result_recovered", task_id=task["taskId"])

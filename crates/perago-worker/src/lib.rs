@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod module_description;
 pub mod open_attempts;
 pub mod operator;
+mod orphans;
 pub mod outbox;
 pub mod poller;
 mod requirements;

@@ -25,6 +25,7 @@ use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
 use crate::operator::{Condition, Operator, Pause};
+use crate::orphans;
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
@@ -75,6 +76,7 @@ pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerErro
 async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
     let began = Instant::now();
     let signals = Signals::listen()?;
+    orphans::collect_as_first_process()?;
     let guardian = Guardian::new(forked)?;
     let conductor_worker_id = requirements::conductor_worker_id(&options.settings);
     let logger = Logger::open(
