@@ -26,24 +26,28 @@ def started_at(pid: int) -> float:
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(stat[19]) / TICKS
 
 
+def process_of_body(meeting: Path) -> int:
+    """Wait for the start of a body; return the process that runs it."""
+    started = meeting / "started"
+    return int(until(lambda: started.exists() and started.read_text(), "the body's start"))
+
+
 def kill_once(conductor: Conductor, folder: Path) -> tuple[float, float, float]:
     """Kill the executor of a body while another task waits.
 
-    Return the seconds from the kill to the failure on the server, from the kill to the start of the next executor's
-    process, and from there to the next body, which is the import and the assignment.
+    Return the seconds from the kill to the failure on the server, from the kill to the start of the next
+    executor's process, and from there to the next body, which is the import and the assignment.
     """
     first, second = folder / "first", folder / "second"
     for meeting in (first, second):
         meeting.mkdir(parents=True)
     run = conductor.start(TASK, {"action": "gate", "folder": str(first)})
-    until((first / "started").exists, "the body's start")
-    victim = int((first / "started").read_text())
+    victim = process_of_body(first)
     waiting = conductor.start(TASK, {"action": "gate", "folder": str(second)})
     killed = time.time()
     os.kill(victim, signal.SIGKILL)
-    until((second / "started").exists, "the next body's start")
+    successor = started_at(process_of_body(second))
     begun = (second / "started").stat().st_mtime
-    successor = started_at(int((second / "started").read_text()))
     (second / "go").touch()
     task = conductor.wait_task(run)
     assert task["status"] == "FAILED", task

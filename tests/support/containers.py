@@ -1,4 +1,4 @@
-"""What a container gives a process, made by hand: the first process id, a user without name, a read-only root."""
+"""Containers made by hand: the first process id, a user without name and home, a read-only root."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .worker import Worker
 
 NAMELESS_ID = 12345
 
-# Ends with the first argument's process as process 1 of its namespace; whoever kills `unshare` kills them all.
+# Makes a command the first process of a namespace; whoever kills `unshare` kills them all.
 AS_FIRST_PROCESS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
-# Only the volume can be written, whichever file systems are mounted. The interpreter may lie in a home that is closed to
-# others, as an image would not have it: the process may read what root may, and write what nobody may.
+# Only the volume can be written, whichever file systems are mounted. The interpreter may lie in a home that
+# is closed to others, as an image would not have it: the process may read what root may, and no more.
 _ON_ONE_VOLUME = """
 volume=$1 user=$2
 shift 2
