@@ -30,6 +30,9 @@ struct Names {
     kills: &'static str,
     used: &'static str,
     limit: &'static str,
+    /// Use and limit of swap: of memory and swap together, or of swap alone.
+    swap: [&'static str; 2],
+    swap_includes_memory: bool,
     /// Fields of `memory.stat` that the kernel takes back before it kills.
     reclaimable: &'static [&'static str],
 }
@@ -38,6 +41,8 @@ static VERSION_1: Names = Names {
     kills: "memory.oom_control",
     used: "memory.usage_in_bytes",
     limit: "memory.limit_in_bytes",
+    swap: ["memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes"],
+    swap_includes_memory: true,
     reclaimable: &["total_inactive_file", "total_active_file"],
 };
 
@@ -45,6 +50,8 @@ static VERSION_2: Names = Names {
     kills: "memory.events",
     used: "memory.current",
     limit: "memory.max",
+    swap: ["memory.swap.current", "memory.swap.max"],
+    swap_includes_memory: false,
     reclaimable: &["inactive_file", "active_file", "slab_reclaimable"],
 };
 
@@ -53,7 +60,7 @@ static VERSION_2: Names = Names {
 pub(crate) struct Fill {
     /// What it uses and the kernel cannot take back.
     pub(crate) used: u64,
-    /// What it may use.
+    /// What it may use, with the swap that is left to it.
     pub(crate) limit: u64,
 }
 
@@ -110,16 +117,25 @@ impl MemoryCgroup {
 
     /// How full it is, or the one around it that is fuller; `None` without a limit.
     pub(crate) fn fill(&self) -> Option<Fill> {
-        let levels = self.folder.ancestors().take_while(|folder| folder.starts_with(&self.top));
-        levels.filter_map(|folder| self.fill_of(folder)).max_by_key(Fill::percent)
+        self.fill_beside(field(Path::new("/proc/meminfo"), "SwapFree:").unwrap_or(0) * 1024)
     }
 
-    fn fill_of(&self, folder: &Path) -> Option<Fill> {
+    fn fill_beside(&self, free_swap: u64) -> Option<Fill> {
+        let levels = self.folder.ancestors().take_while(|folder| folder.starts_with(&self.top));
+        levels.filter_map(|folder| self.fill_of(folder, free_swap)).max_by_key(Fill::percent)
+    }
+
+    fn fill_of(&self, folder: &Path, free_swap: u64) -> Option<Fill> {
         let limit = number(&folder.join(self.names.limit)).filter(|limit| (1..NO_LIMIT).contains(limit))?;
         let used = number(&folder.join(self.names.used))?;
+        let left = |used: u64, limit: u64| limit.saturating_sub(used);
+        let [swap_used, swap_limit] = self.names.swap.map(|name| number(&folder.join(name)));
+        let own_swap = swap_used.zip(swap_limit).map(|(used, limit)| left(used, limit));
+        let memory_left = if self.names.swap_includes_memory { left(used, limit) } else { 0 };
+        let swap_left = own_swap.map_or(free_swap, |own| left(memory_left, own).min(free_swap));
         let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
         let reclaimable: u64 = self.names.reclaimable.iter().filter_map(|name| field_in(&stat, name)).sum();
-        Some(Fill { used: used.saturating_sub(reclaimable), limit })
+        Some(Fill { used: used.saturating_sub(reclaimable), limit: limit.saturating_add(swap_left) })
     }
 }
 
@@ -132,9 +148,10 @@ fn field(path: &Path, name: &str) -> Option<u64> {
     field_in(&fs::read_to_string(path).ok()?, name)
 }
 
-/// The value in the line `name value`.
+/// The value in the line `name value`, where a unit may follow.
 fn field_in(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -167,15 +184,44 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a/memory.events", "oom_kill 0\n");
         let group = MemoryCgroup::below(folder.path(), "0::/a\n").unwrap();
-        assert_eq!(group.fill(), None);
+        assert_eq!(group.fill_beside(0), None);
         write(folder.path(), "a/memory.max", "max\n");
         write(folder.path(), "a/memory.current", "900\n");
-        assert_eq!(group.fill(), None);
+        assert_eq!(group.fill_beside(0), None);
         write(folder.path(), "a/memory.max", "1000\n");
         let stat = "anon 600\nfile 250\ninactive_file 100\nactive_file 50\nslab_reclaimable 30\nslab 70\n";
         write(folder.path(), "a/memory.stat", stat);
-        let fill = group.fill().unwrap();
+        let fill = group.fill_beside(0).unwrap();
         assert_eq!((fill, fill.percent()), (Fill { used: 720, limit: 1000 }, 72));
+    }
+
+    #[test]
+    fn swap_that_is_left_counts_as_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "v2/memory.events", "oom_kill 0\n");
+        write(folder.path(), "v2/memory.max", "1000\n");
+        write(folder.path(), "v2/memory.current", "900\n");
+        write(folder.path(), "memory/v1/memory.oom_control", "oom_kill 0\n");
+        write(folder.path(), "memory/v1/memory.limit_in_bytes", "1000\n");
+        write(folder.path(), "memory/v1/memory.usage_in_bytes", "900\n");
+        for (cgroups, used, limit, values) in [
+            ("0::/v2\n", "v2/memory.swap.current", "v2/memory.swap.max", [50, 250]),
+            (
+                "4:memory:/v1\n",
+                "memory/v1/memory.memsw.usage_in_bytes",
+                "memory/v1/memory.memsw.limit_in_bytes",
+                [950, 1250],
+            ),
+        ] {
+            let group = MemoryCgroup::below(folder.path(), cgroups).unwrap();
+            // Without accounting of swap, the system's is all there is.
+            assert_eq!(group.fill_beside(70).unwrap().limit, 1070);
+            write(folder.path(), used, &format!("{}\n", values[0]));
+            write(folder.path(), limit, &format!("{}\n", values[1]));
+            assert_eq!(group.fill_beside(70).unwrap().limit, 1070);
+            assert_eq!(group.fill_beside(7000).unwrap().limit, 1200);
+            assert_eq!(group.fill_beside(0).unwrap().limit, 1000);
+        }
     }
 
     #[test]
@@ -192,7 +238,7 @@ mod tests {
         // Beyond the mount there is nothing of ours.
         write(folder.path(), "memory.max", "1\n");
         let group = MemoryCgroup::below(folder.path(), "4:memory:/a/b\n").unwrap();
-        assert_eq!(group.fill(), Some(Fill { used: 85, limit: 100 }));
+        assert_eq!(group.fill_beside(0), Some(Fill { used: 85, limit: 100 }));
     }
 
     #[test]
