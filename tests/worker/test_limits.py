@@ -156,7 +156,7 @@ def test_the_largest_slot_of_a_container_that_is_nearly_full_is_stopped(
         until(lambda: len(worker.executors()) == 2, "two executors")
         shared = Shared(conductor, worker, task_name)
         runs = start_holding(shared, tmp_path, {"small": 60 * MIB, "large": 200 * MIB})
-        container.leave_bytes(8 * MIB)
+        container.fill_to(97)
         task = conductor.wait_task(runs["large"])
         assert task["status"] == "FAILED", task
         reason = str(task["reasonForIncompletion"])
@@ -200,7 +200,7 @@ def test_a_container_that_died_nearly_full_is_reported_by_the_next(
     variables = {"PERAGO_CONTAINER_MEMORY_THRESHOLD": "off"}
     with started_in(container, conductor, task_name, tmp_path, **variables) as worker:
         run = start_holding(Shared(conductor, worker, task_name), tmp_path, {"large": 200 * MIB})["large"]
-        container.leave_bytes(8 * MIB)
+        container.fill_to(97)
         note = next((tmp_path / "state" / "perago").glob("*/memory"))
         until(lambda: '"slots":[{' in note.read_text(), "a look at the container")
         killed(worker)
