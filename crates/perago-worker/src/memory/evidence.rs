@@ -76,7 +76,7 @@ pub(crate) enum Verdict {
     Probably,
     /// The kernel has killed nothing in this cgroup.
     No,
-    /// Its cgroup is gone, and nothing else is known.
+    /// Its cgroup is gone, or there never was one with a memory controller, and nothing else is known.
     Unknown,
 }
 

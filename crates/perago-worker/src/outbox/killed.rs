@@ -71,7 +71,7 @@ fn summary(verdict: Verdict) -> &'static str {
         }
         Verdict::No => "the earlier worker was killed, but not because memory ran out",
         Verdict::Unknown => {
-            "the earlier worker was killed; whether memory ran out cannot be known, because its cgroup is gone"
+            "the earlier worker was killed; whether memory ran out cannot be known from this cgroup"
         }
     }
 }
