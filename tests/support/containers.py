@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .processes import Process
+from .skips import not_allowed_here
 from .waiting import until
 from .worker import Worker
 
@@ -47,7 +48,10 @@ def volume() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="perago-volume-"))
     try:
         path.chmod(0o755)
-        os.chown(path, NAMELESS_ID, NAMELESS_ID)
+        try:
+            os.chown(path, NAMELESS_ID, NAMELESS_ID)
+        except PermissionError as error:
+            not_allowed_here(f"a folder of another user: {error}")
         yield path
     finally:
         shutil.rmtree(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,32 +11,31 @@ import pytest
 from support import containers
 from support.conductor import Conductor
 from support.containers import FirstProcess
+from support.skips import not_allowed_here
 from support.waiting import until
 from support.worker import Worker
 
 from .conftest import Shared
 
 
-def require(wrapper: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
-    """Say aloud that a test was not run, where the machine refuses what it needs."""
+def require(wrapper: tuple[str, ...]) -> None:
+    """Run no test of what the machine refuses."""
     reason = containers.refusal(wrapper)
     if reason is not None:
-        with capfd.disabled():
-            print(f"containers: NOT RUN, {reason}", file=sys.stderr)
-        pytest.skip(f"this machine makes no such namespace: {reason}")
+        not_allowed_here(f"namespaces of our own: {reason}")
 
 
 @pytest.fixture
-def first(capfd: pytest.CaptureFixture[str]) -> tuple[str, ...]:
+def first() -> tuple[str, ...]:
     """The wrapper that makes a worker the first process of its namespace."""
-    require(containers.AS_FIRST_PROCESS, capfd)
+    require(containers.AS_FIRST_PROCESS)
     return containers.AS_FIRST_PROCESS
 
 
 @pytest.fixture
-def volume(capfd: pytest.CaptureFixture[str]) -> Iterator[Path]:
+def volume() -> Iterator[Path]:
     with containers.volume() as path:
-        require(containers.on_one_volume(path), capfd)
+        require(containers.on_one_volume(path))
         yield path
 
 

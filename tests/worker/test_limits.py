@@ -1,4 +1,4 @@
-"""Limits of an attempt: time, memory of its own, and memory of the container."""
+"""Limits of an attempt: time, memory of its own, and memory of the memory."""
 
 from __future__ import annotations
 
@@ -120,21 +120,11 @@ def test_an_attempt_beyond_its_memory_is_killed_with_what_it_started(
         assert executor_of_next(shared) != before
 
 
-@pytest.fixture
-def container() -> Iterator[MemoryCgroup]:
-    try:
-        group = MemoryCgroup(f"perago-limits-{os.getpid()}")
-    except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error}")
-    yield group
-    group.remove()
-
-
 def started_in(
-    container: MemoryCgroup, conductor: Conductor, task: str, root: Path, *arguments: str, **variables: str
+    memory: MemoryCgroup, conductor: Conductor, task: str, root: Path, *arguments: str, **variables: str
 ) -> Worker:
-    with container.entered():
-        return Worker(root, conductor.url, task, *arguments, SUITE_CGROUP=str(container.path), **variables)
+    with memory.entered():
+        return Worker(root, conductor.url, task, *arguments, SUITE_CGROUP=str(memory.path), **variables)
 
 
 def start_holding(shared: Shared, root: Path, sizes: dict[str, int]) -> dict[str, str]:
@@ -149,14 +139,14 @@ def start_holding(shared: Shared, root: Path, sizes: dict[str, int]) -> dict[str
 
 
 def test_the_largest_slot_of_a_container_that_is_nearly_full_is_stopped(
-    container: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path
+    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with started_in(container, conductor, task_name, tmp_path, "-j", "2") as worker:
+    with started_in(memory, conductor, task_name, tmp_path, "-j", "2") as worker:
         until(lambda: len(worker.executors()) == 2, "two executors")
         shared = Shared(conductor, worker, task_name)
         runs = start_holding(shared, tmp_path, {"small": 60 * MIB, "large": 200 * MIB})
-        container.fill_to(97)
+        memory.fill_to(97)
         task = conductor.wait_task(runs["large"])
         assert task["status"] == "FAILED", task
         reason = str(task["reasonForIncompletion"])
@@ -178,29 +168,29 @@ def killed(worker: Worker) -> None:
 
 
 def test_a_worker_that_the_kernel_has_killed_is_reported_by_the_next(
-    container: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
     conductor.define(task_name)
     variables = {"PERAGO_CONTAINER_MEMORY_THRESHOLD": "off"}
-    with started_in(container, conductor, task_name, tmp_path, **variables) as worker:
+    with started_in(memory, conductor, task_name, tmp_path, **variables) as worker:
         run = conductor.start(task_name, {"action": "memory", "folder": str(folder), "text": "gated"})
         until((folder / "started").exists, "the body's start")
-        # The kernel takes the supervisor instead of the executor, as it would take a whole container.
+        # The kernel takes the supervisor instead of the executor, as it would take a whole memory.
         Path(f"/proc/{worker.process.pid}/oom_score_adj").write_text("1000")
-        container.leave_bytes(50 * MIB)
+        memory.leave_bytes(50 * MIB)
         (folder / "go").touch()
         assert worker.wait() == -signal.SIGKILL
-    assert_reported(container, conductor, task_name, tmp_path, run, "yes")
+    assert_reported(memory, conductor, task_name, tmp_path, run, "yes")
 
 
 def test_a_container_that_died_nearly_full_is_reported_by_the_next(
-    container: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path
+    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
     variables = {"PERAGO_CONTAINER_MEMORY_THRESHOLD": "off"}
-    with started_in(container, conductor, task_name, tmp_path, **variables) as worker:
+    with started_in(memory, conductor, task_name, tmp_path, **variables) as worker:
         run = start_holding(Shared(conductor, worker, task_name), tmp_path, {"large": 200 * MIB})["large"]
-        container.fill_to(97)
+        memory.fill_to(97)
         note = next((tmp_path / "state" / "perago").glob("*/memory"))
         until(lambda: '"slots":[{' in note.read_text(), "a look at the container")
         killed(worker)
@@ -209,31 +199,31 @@ def test_a_container_that_died_nearly_full_is_reported_by_the_next(
 
 
 def test_a_worker_that_somebody_has_killed_gives_its_task_back(
-    container: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
     conductor.define(task_name)
-    with started_in(container, conductor, task_name, tmp_path) as worker:
+    with started_in(memory, conductor, task_name, tmp_path) as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until((folder / "started").exists, "the body's start")
         killed(worker)
     (folder / "go").touch()
-    with started_in(container, conductor, task_name, tmp_path) as worker:
+    with started_in(memory, conductor, task_name, tmp_path) as worker:
         assert worker.wait_record("predecessor_killed")["out_of_memory"] == "no"
         assert conductor.wait_task(run)["status"] == "COMPLETED"
         assert worker.stop() == 0
-    with started_in(container, conductor, task_name, tmp_path) as worker:
+    with started_in(memory, conductor, task_name, tmp_path) as worker:
         # One that was stopped is no death.
         assert len(worker.records("predecessor_killed")) == 1
 
 
 def assert_reported(
-    container: MemoryCgroup | None, conductor: Conductor, task_name: str, root: Path, run: str, word: str
+    memory: MemoryCgroup | None, conductor: Conductor, task_name: str, root: Path, run: str, word: str
 ) -> None:
     """Start the successor, which fails the attempt instead of giving its task back."""
-    if container is None:
+    if memory is None:
         worker = Worker(root, conductor.url, task_name)
     else:
-        worker = started_in(container, conductor, task_name, root)
+        worker = started_in(memory, conductor, task_name, root)
     with worker:
         task: dict[str, Any] = conductor.wait_task(run)
         assert task["status"] == "FAILED", task

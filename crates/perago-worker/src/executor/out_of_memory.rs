@@ -2,13 +2,15 @@
 //! process and of everything below it keeps.
 
 use std::cell::Cell;
+use std::fs::File;
 
-use crate::memory::cgroup::MemoryCgroup;
+use crate::memory::cgroup::{MemoryCgroup, kills_in};
 
 /// The kills in one cgroup.
 #[derive(Debug, Default)]
 pub struct OutOfMemoryKills {
-    cgroup: Option<MemoryCgroup>,
+    /// Held open: it is read before every body.
+    counter: Option<File>,
     /// Kills up to this count are known to have hit somebody.
     explained: Cell<u64>,
 }
@@ -20,12 +22,13 @@ impl OutOfMemoryKills {
     }
 
     fn of(cgroup: Option<MemoryCgroup>) -> Self {
-        Self { cgroup, explained: Cell::new(0) }
+        let counter = cgroup.and_then(|cgroup| cgroup.open_counter().ok());
+        Self { counter, explained: Cell::new(0) }
     }
 
     /// How many kills there have been.
     pub fn count(&self) -> u64 {
-        self.cgroup.as_ref().map_or(0, MemoryCgroup::kills)
+        self.counter.as_ref().and_then(kills_in).unwrap_or(0)
     }
 
     /// Whether a kill since the count was `before` can be the reason of one death. Each kill is the reason of one only.

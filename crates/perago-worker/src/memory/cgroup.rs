@@ -3,14 +3,17 @@
 //! Files and fields are those of the kernel's documentation of both memory controllers (`cgroup-v2.rst`,
 //! `cgroup-v1/memory.rst`).
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 const KILLS: &str = "oom_kill";
+/// The files with this counter have a few short lines.
+const LONGEST_COUNTER_BYTES: usize = 1024;
 
 /// Version 1 shows a limit of about 2^63 where there is none.
 const NO_LIMIT: u64 = 1 << 60;
@@ -109,6 +112,11 @@ impl MemoryCgroup {
         field(&self.folder.join(self.names.kills), KILLS).unwrap_or(0)
     }
 
+    /// The file with this count, for [`kills_in`].
+    pub(crate) fn open_counter(&self) -> io::Result<File> {
+        File::open(self.folder.join(self.names.kills))
+    }
+
     /// Which cgroup it is.
     pub(crate) fn identity(&self) -> Option<Identity> {
         let inode = fs::metadata(&self.folder).ok()?.ino();
@@ -137,6 +145,13 @@ impl MemoryCgroup {
         let reclaimable: u64 = self.names.reclaimable.iter().filter_map(|name| field_in(&stat, name)).sum();
         Some(Fill { used: used.saturating_sub(reclaimable), limit: limit.saturating_add(swap_left) })
     }
+}
+
+/// How many processes the kernel has killed, by an open file with the counter.
+pub(crate) fn kills_in(counter: &File) -> Option<u64> {
+    let mut content = [0; LONGEST_COUNTER_BYTES];
+    let length = counter.read_at(&mut content, 0).ok()?;
+    field_in(std::str::from_utf8(&content[..length]).ok()?, KILLS)
 }
 
 /// A file that holds one number; `max` is none.
