@@ -52,8 +52,9 @@ fn trees(guardian: i32, executors: &[Executor]) -> HashMap<u64, Vec<i32>> {
                     }
                     break;
                 }
+                // Zero is nobody: neither the first process's parent nor an executor.
+                Some(0) | None => break,
                 Some(&parent) => at = parent,
-                None => break,
             }
         }
     }
@@ -119,7 +120,7 @@ mod tests {
             assert!(used[&token] <= rough[&token], "{used:?} {rough:?}");
             assert!(trees[&token].len() >= 2, "{trees:?}");
         }
-        assert_eq!(orphans, HashMap::from([(7, orphans[&7])]));
-        assert!(orphans[&7] >= 30_000_000);
+        assert_eq!(orphans.len(), 1, "{orphans:?}");
+        assert!((30_000_000..100_000_000).contains(&orphans[&7]), "{orphans:?}");
     }
 }
