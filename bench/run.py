@@ -24,6 +24,7 @@ def main() -> int:
         ["cli.py", *peer],
         ["idle.py", "--seconds", "60", *peer],
         ["stop.py", "--stops", "20", "--kills", "5"],
+        ["slot_recovery.py", "--kills", "10"],
         ["throughput.py", "--pairs", "3", "--tasks", "2000"],
         ["recorder.py", *peer],
         ["export.py"],

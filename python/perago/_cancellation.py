@@ -40,7 +40,7 @@ class Cancellation:
         if self._running is not None and self._running == self._cancelled:
             # At most once a body: what runs after it was raised, clean-up and the lines below, is left alone.
             self._running = None
-            raise TaskCancelled("the task is no longer this worker's to run")
+            raise TaskCancelled("the worker stops this attempt")
 
     def run(self, attempt: int, body: Callable[[], Value]) -> Value | TaskCancelled:
         """Call a body that can be cancelled; return what it returns, or the exception that stopped it."""

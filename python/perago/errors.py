@@ -115,6 +115,8 @@ class StaleAttemptError(_CodedError, RuntimeError):
 class TaskCancelled(_Coded):
     """Raised in a body that must stop: its task has timed out, was cancelled, or is somebody else's by now.
 
+    Also raised at ``PERAGO_ATTEMPT_TIMEOUT`` and at the deadline of a drain.
+
     No ``Exception``, so that a body that catches its own errors does not catch it by accident. A body may
     catch it to clean up and has a few seconds for that, ``PERAGO_CANCEL_GRACE``; whatever it does then, its
     outcome is not used. Never raised in thread mode.

@@ -51,6 +51,14 @@ class MemoryCgroup:
         """Limit the group to what it uses and `count` bytes more."""
         self._limit.write_text(str(int(self._usage.read_text()) + count))
 
+    def fill_to(self, percent: int) -> None:
+        """Limit the group so that what the kernel cannot take back from it is `percent` of the limit."""
+        lines = (self.path / "memory.stat").read_text().splitlines()
+        stat = {name: int(value) for name, value in (line.split() for line in lines)}
+        # Version 1 counts the groups below apart; ours has none.
+        files = stat["inactive_file"] + stat["active_file"] + stat.get("slab_reclaimable", 0)
+        self._limit.write_text(str((int(self._usage.read_text()) - files) * 100 // percent))
+
     def remove(self) -> None:
         """Remove the group once its last process is gone."""
 

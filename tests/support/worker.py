@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from perago._kit.worker import WorkerProcess
@@ -29,6 +30,7 @@ class Worker(WorkerProcess):
         arguments: Further arguments of `perago start`.
         poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
             hundreds of workers. None leaves the default.
+        wrapper: A command that runs the one behind it.
         variables: Further environment variables.
     """
 
@@ -39,6 +41,7 @@ class Worker(WorkerProcess):
         task: str,
         *arguments: str,
         module: str = "scenario",
+        wrapper: Sequence[str] = (),
         poll_timeout: str | None = "200ms",
         **variables: str,
     ) -> None:
@@ -52,7 +55,7 @@ class Worker(WorkerProcess):
         }
         if poll_timeout is not None:
             own["PERAGO_POLL_TIMEOUT"] = poll_timeout
-        command = [*perago_command(), "start", module, *arguments]
+        command = [*wrapper, *perago_command(), "start", module, *arguments]
         super().__init__(command, environment(root, **{**own, **variables}), root, MODULES)
 
     def __enter__(self) -> Worker:

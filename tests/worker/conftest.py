@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.cgroups import MemoryCgroup
 from support.conductor import Conductor
 from support.metrics import MetricStore
 from support.proxy import Proxy
@@ -91,6 +92,17 @@ def settings(store: MetricStore, tmp_path: Path) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "300",
         "PERAGO_INSTANCE_ID": f"suite-{tmp_path.name}-{os.getpid()}",
     }
+
+
+@pytest.fixture
+def memory() -> Iterator[MemoryCgroup]:
+    """A cgroup of our own that can limit memory."""
+    try:
+        group = MemoryCgroup(f"perago-suite-{os.getpid()}")
+    except OSError as error:
+        not_allowed_here(f"a cgroup that limits memory: {error}")
+    yield group
+    group.remove()
 
 
 @pytest.fixture

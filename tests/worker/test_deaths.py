@@ -12,7 +12,6 @@ import pytest
 
 from support.cgroups import MemoryCgroup
 from support.conductor import Conductor
-from support.skips import not_allowed_here
 from support.waiting import SLACK_SECONDS, until
 from support.worker import Worker
 
@@ -83,22 +82,14 @@ def test_an_idle_executor_that_is_killed_is_replaced(deadly: Shared) -> None:
     assert deadly.run("echo")["status"] == "COMPLETED"
 
 
-@pytest.fixture
-def memory() -> Iterator[MemoryCgroup]:
-    try:
-        group = MemoryCgroup(f"perago-suite-{os.getpid()}")
-    except OSError as error:
-        not_allowed_here(f"a cgroup that limits memory: {error}")
-    yield group
-    group.remove()
-
-
 def test_an_executor_that_is_killed_for_want_of_memory_says_so(
     memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
     conductor.define(task_name)
     with memory.entered():
-        worker = Worker(tmp_path, conductor.url, task_name, SUITE_CGROUP=str(memory.path))
+        # The kernel alone kills here.
+        variables = {"SUITE_CGROUP": str(memory.path), "PERAGO_CONTAINER_MEMORY_THRESHOLD": "off"}
+        worker = Worker(tmp_path, conductor.url, task_name, **variables)
     with worker:
         shared = Shared(conductor, worker, task_name)
         memory.leave_bytes(50_000_000)

@@ -99,9 +99,15 @@ catalogue! {
     /// The executor process was killed by a signal.
     ExecutorKilled = "executor_killed", false,
         "look for a crash of a native library or for somebody who sent the signal";
-    /// The executor process was killed because memory ran out.
+    /// The executor process was killed because memory ran out or was about to.
     ExecutorOutOfMemory = "executor_out_of_memory", false,
         "give the worker more memory, or start it with fewer slots";
+    /// The body ran longer than the worker lets bodies run.
+    AttemptTimeout = "attempt_timeout", false,
+        "the body ran into PERAGO_ATTEMPT_TIMEOUT: raise it, or look for what the body waits for";
+    /// The executor and what it started used more memory than one attempt may.
+    AttemptMemoryLimit = "attempt_memory_limit", false,
+        "the body ran into PERAGO_ATTEMPT_MEMORY_LIMIT: raise it, or let the body take less at once";
     /// The author's module cannot be imported.
     ModuleImport = "module_import", false,
         "run `perago check` with the same module, environment and directory";

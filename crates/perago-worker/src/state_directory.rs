@@ -173,9 +173,12 @@ impl LockFile {
     }
 }
 
-/// Whether a supervisor of 0.6, which takes no advisory lock, wrote the file and its process still runs.
+/// Whether a supervisor of 0.6, which takes no advisory lock, wrote the file and its process still runs. In a container
+/// every supervisor may have the same process id: ours does not show that another one lives.
 fn holder_lives_without_lock(holder: &Value) -> bool {
-    holder["advisory_lock"] != Value::Bool(true) && pid_of(holder).is_some_and(is_running)
+    let is_other = |pid: i32| u32::try_from(pid) != Ok(std::process::id());
+    holder["advisory_lock"] != Value::Bool(true)
+        && pid_of(holder).is_some_and(|pid| is_other(pid) && is_running(pid))
 }
 
 fn pid_of(holder: &Value) -> Option<i32> {
@@ -240,11 +243,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("workspaces").join(SUPERVISOR_LOCK);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(&file, format!("{{\"supervisor_pid\": {}}}\n", std::process::id())).unwrap();
-        assert!(matches!(open(root.path()), Err(StateError::Locked { .. })));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         fs::write(&file, format!("{{\"supervisor_pid\": {}}}\n", child.id())).unwrap();
+        let refused = open(root.path());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(refused, Err(StateError::Locked { .. })), "{refused:?}");
+        open(root.path()).unwrap();
+        // As the first process of a container that was killed, and of the next one.
+        fs::write(&file, format!("{{\"supervisor_pid\": {}}}\n", std::process::id())).unwrap();
         open(root.path()).unwrap();
     }
 

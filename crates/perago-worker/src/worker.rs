@@ -20,16 +20,19 @@ use crate::exported::ExportedSeries;
 use crate::guardian::{Forked, Guardian};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
+use crate::memory::evidence::Evidence;
 use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
 use crate::operator::{Condition, Operator, Pause};
+use crate::orphans;
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
 use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
+use crate::state_volume;
 use crate::worker_error::WorkerError;
 pub use crate::worker_options::{Ready, Stopped, WorkerOptions};
 use crate::workspace::{self, Housekeeping, Workspaces};
@@ -73,6 +76,7 @@ pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerErro
 async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
     let began = Instant::now();
     let signals = Signals::listen()?;
+    orphans::collect_as_first_process()?;
     let guardian = Guardian::new(forked)?;
     let conductor_worker_id = requirements::conductor_worker_id(&options.settings);
     let logger = Logger::open(
@@ -145,6 +149,7 @@ fn pool_options(options: &WorkerOptions, arenas: &Arenas, instruments: &Instrume
         arenas: arenas.clone(),
         instruments: instruments.clone(),
         longest_restart_delay: options.settings.restart_max_delay,
+        limits: options.settings.attempt_limits,
         most_tasks: options.settings.max_tasks_per_executor,
     }
 }
@@ -172,14 +177,19 @@ impl Worker {
                 return Ok(Stopped::Drained);
             }
         };
-        tokio::select! {
+        let evidence = Rc::clone(&started.evidence);
+        let outcome = tokio::select! {
             stopped = self.work(started) => Ok(stopped),
             error = self.pool.watch_guardian() => Err(error.into()),
             () = self.signals.stop_now_requested() => {
                 self.logger.event(Level::Warning, "worker_stopped", "told twice to stop; giving up what runs");
                 Ok(Stopped::Forced)
             }
+        };
+        if outcome.is_ok() {
+            evidence.end();
         }
+        outcome
     }
 
     /// Everything before the first poll: the module, its requirements, the server.
@@ -199,6 +209,7 @@ impl Worker {
         let state_directory = &self.options.state_directory;
         let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
         let export = self.start_export(&task, &disk)?;
+        let evidence = self.evidence(&outbox);
         Ok(Started {
             task,
             warnings,
@@ -207,6 +218,7 @@ impl Worker {
             _disk_watcher: disk_watcher,
             export,
             outbox,
+            evidence,
             workspaces,
             housekeeping,
         })
@@ -223,6 +235,16 @@ impl Worker {
         });
         let directory = &self.options.state_directory;
         Ok(Export::start(settings, directory, series, &self.arenas, &self.instruments, &self.logger)?)
+    }
+
+    /// Says how the earlier supervisor died, if it was killed, and begins to note how this one may.
+    fn evidence(&self, outbox: &Outbox) -> Rc<Evidence> {
+        let (evidence, killed) = Evidence::begin(&self.options.state_directory);
+        if let Some(killed) = killed {
+            let limit = self.options.settings.failure_reason_max_length as usize;
+            outbox.take_killed(&killed, &self.conductor_worker_id, limit, &self.logger);
+        }
+        Rc::new(evidence)
     }
 
     /// Opens the outbox, with the outcomes of bodies that ended after the earlier supervisor.
@@ -276,6 +298,7 @@ impl Worker {
         self.operator.condition.started(task_name, polling.is_paused, &self.pool, &started.disk);
         self.announce(&started, &polling);
         self.operator.begins();
+        self.pool.watch_memory(started.evidence);
         let (drain, drain_seen) = watch::channel(false);
         let (abandon, abandon_seen) = watch::channel(false);
         let context = Rc::new(Context {
@@ -396,6 +419,10 @@ impl Worker {
         let mut warnings = started.warnings.clone();
         warnings.extend(settings.warnings.iter().cloned());
         warnings.extend(polling.warnings.iter().cloned());
+        warnings.extend(state_volume::warning(&self.options.state_directory));
+        if self.options.slots > process_count(&self.options) {
+            warnings.extend(settings.attempt_limits.without_effect());
+        }
         for warning in &warnings {
             self.logger.write(
                 Record::new(Level::Warning, "declaration_warning", warning.message.clone())
@@ -433,6 +460,7 @@ struct Started {
     _disk_watcher: state_disk::Watcher,
     export: Option<Export>,
     outbox: Outbox,
+    evidence: Rc<Evidence>,
     workspaces: Option<Workspaces>,
     housekeeping: Option<Housekeeping>,
 }

@@ -112,8 +112,17 @@ pub(crate) struct RunOptions {
     pub json: bool,
 }
 
+const START_EXIT_CODES: &str = "\
+Exit codes:
+  0  stopped as told, everything done
+  1  something given cannot be used: module, settings, server, TaskDef, lock, address
+  2  wrong usage of the command line
+  3  a fault of Perago or of the system it runs on
+  4  stopped before everything was done: a second signal, the deadline, or a waiting result";
+
 /// `perago start`.
 #[derive(Debug, Args)]
+#[command(after_help = START_EXIT_CODES)]
 pub(crate) struct StartOptions {
     /// The module.
     #[command(flatten)]

@@ -83,12 +83,26 @@ def compute(folder: Path) -> None:
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000_000_000)
 
 
-def take_memory(folder: Path) -> None:
+def take_memory(folder: Path, text: str) -> None:
     """Take memory until there is none."""
     group = Path(os.environ["SUITE_CGROUP"])
+    if text == "gated":
+        gate(folder)
     taken = []
     while group.exists():
         taken.append(b"x" * 1_000_000)
+
+
+def hold_memory(folder: Path, count: int) -> None:
+    """Hold so many bytes, half of them in a program that leaves our process group and session."""
+    held = b"x" * (count // 2)
+    script = f"import sys, time; held = b'x' * {count // 2}; print(len(held), flush=True); time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", script], start_new_session=True, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    (folder / "child").write_text(str(child.pid))
+    gate(folder)
+    del held
 
 
 def write_log(text: str) -> None:
@@ -120,7 +134,9 @@ def scenario(params: Params) -> Result:
         case "cancelled":
             raise TaskCancelled(text)
         case "memory":
-            take_memory(params.folder)
+            take_memory(params.folder, text)
+        case "hold":
+            hold_memory(params.folder, params.number)
         case "thread":
             threading.Thread(target=time.sleep, args=(600,)).start()
         case "sleep":

@@ -8,7 +8,8 @@ use perago_contract::envelope::{TaskInput, WorkspaceRef};
 use perago_contract::failure::FailureCode;
 use perago_workspace::{Epoch, Stamp, Work, WorkspaceError};
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::oneshot::error::RecvError;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::busy_slot::BusySlot;
 use super::drive::Context;
@@ -89,13 +90,32 @@ impl BodyRun {
             let Ok(ended) = assigned else { return Body::NotStarted };
             let started = Record::new(Level::Info, "task_started", "task handed to an executor");
             context.logger.write(context.open.label(self.number, started));
-            match ended.await {
+            match self.end_within_limit(ended).await {
                 // Nothing has happened yet: its replacement gets it.
                 Ok(BodyEnd::NotRead) if !*self.stop.borrow() => {}
                 Ok(end) => return Body::Ended { end, workspace: None },
                 Err(_) => return Body::NotStarted,
             }
         }
+    }
+
+    /// Waits for the end of a body, and stops one that runs for too long.
+    async fn end_within_limit(&self, mut ended: oneshot::Receiver<BodyEnd>) -> Result<BodyEnd, RecvError> {
+        let lease = self.slot.lease();
+        let Some(limit) = lease.time_limit() else { return ended.await };
+        if let Ok(end) = tokio::time::timeout(limit, &mut ended).await {
+            return end;
+        }
+        let seconds = limit.as_secs_f64();
+        let reason =
+            format!("the body ran for longer than PERAGO_ATTEMPT_TIMEOUT ({seconds} s) and was stopped");
+        let code = FailureCode::AttemptTimeout.code();
+        let record = Record::new(Level::Warning, "attempt_stopped", reason.as_str())
+            .with("failure_code", code)
+            .with("limit_seconds", seconds);
+        self.context.logger.write(self.context.open.label(self.number, record));
+        lease.stop_body(self.number, self.context.cancel_grace);
+        ended.await.map(|_| BodyEnd::Refused(Failure { code: code.to_owned(), reason }))
     }
 
     async fn in_workspace(

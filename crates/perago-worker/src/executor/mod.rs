@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod frame;
 pub mod launch;
+mod memory_watch;
 pub mod message;
 pub mod out_of_memory;
 pub mod output;

@@ -17,10 +17,12 @@ use super::message::{Assignment, Ended, Failure, ToExecutor};
 use super::out_of_memory::OutOfMemoryKills;
 use super::output::LastLines;
 use super::process;
+use super::result_file::AttemptId;
 use crate::guardian::{ExitStatus, Guardian, GuardianError, GuardianEvent};
 use crate::instruments::Instruments;
 use crate::logs::Logger;
 use crate::metrics::Arenas;
+use crate::settings::AttemptLimits;
 
 /// How long an assignment waits for a slot whose executor is being replaced.
 const READY_AGAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -44,6 +46,8 @@ pub struct PoolOptions {
     pub instruments: Instruments,
     /// A process that dies again and again is replaced after ever longer delays, up to this one.
     pub longest_restart_delay: Duration,
+    /// What one attempt may take.
+    pub limits: AttemptLimits,
     /// A process is replaced after so many bodies.
     pub most_tasks: Option<u64>,
 }
@@ -95,7 +99,7 @@ pub enum BodyEnd {
     Died(Death),
     /// The executor died before it had read the assignment: nothing has happened.
     NotRead,
-    /// It was not started: the input cannot be used.
+    /// It was not started, because the input cannot be used, or it was stopped at a limit.
     Refused(Failure),
 }
 
@@ -135,6 +139,8 @@ pub(super) struct Inner {
     pub(super) by_token: RefCell<HashMap<u64, mpsc::UnboundedSender<GuardianEvent>>>,
     pub(super) next_token: Cell<u64>,
     pub(super) changed: Notify,
+    /// A body begins.
+    pub(super) busy: Notify,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) stopping: Cell<bool>,
     pub(super) out_of_memory: OutOfMemoryKills,
@@ -155,6 +161,8 @@ impl std::fmt::Debug for Pool {
 pub(super) struct Executor {
     /// Index in the pool, from 0.
     pub(super) index: u32,
+    /// Its process id, once the process runs.
+    pub(super) pid: Cell<i32>,
     /// The live process, once ready.
     pub(super) live: RefCell<Option<Live>>,
     /// Slots that nobody has reserved.
@@ -171,6 +179,11 @@ pub(super) struct Executor {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) end: oneshot::Sender<BodyEnd>,
+    /// Whose body it is.
+    pub(super) id: AttemptId,
+    pub(super) slot: u32,
+    /// Why the process is being killed, if it is for a limit.
+    pub(super) refused: Option<Failure>,
     /// Whether the process has said that it read the assignment.
     pub(super) is_read: bool,
     /// Whether it was told to stop.
@@ -207,6 +220,7 @@ impl Pool {
                 let first = index * options.slots_per_process + 1;
                 Executor {
                     index,
+                    pid: Cell::new(0),
                     live: RefCell::new(None),
                     free: RefCell::new((first..first + options.slots_per_process).collect()),
                     is_body_stopped: Cell::new(false),
@@ -223,6 +237,7 @@ impl Pool {
             by_token: RefCell::default(),
             next_token: Cell::new(1),
             changed: Notify::new(),
+            busy: Notify::new(),
             readiness: watch::channel(Readiness::Pending).0,
             stopping: Cell::new(false),
             out_of_memory: OutOfMemoryKills::of_this_process(),
@@ -374,16 +389,30 @@ impl SlotLease {
                 }
                 live.tasks += 1;
                 self.executor().out_of_memory_before.set(self.pool.out_of_memory.count());
-                let running = Running { end: sender, is_read: false, is_stopped: false, ended: None };
+                let running = Running {
+                    end: sender,
+                    id: AttemptId::of(&assignment),
+                    slot: self.slot,
+                    refused: None,
+                    is_read: false,
+                    is_stopped: false,
+                    ended: None,
+                };
                 live.running.insert(assignment.attempt, running);
                 // A writer that has ended belongs to a process whose death is about to be seen.
                 let _ = live.outbox.send(ToExecutor::Assign(Box::new(assignment)));
+                self.pool.busy.notify_one();
                 return Ok(receiver);
             }
             if self.pool.stopping.get() || tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return Err(AssignError::NotReady);
             }
         }
+    }
+
+    /// How long a body may run; `None` for ever, and where attempts share a process that cannot be stopped for one.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.pool.options.limits.time.filter(|_| self.pool.options.slots_per_process == 1)
     }
 
     /// Waits until the pool gives out no more work.

@@ -118,7 +118,11 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     }
     let live = pool.executors[index].live.borrow_mut().take();
     for (_, running) in live.map(|live| live.running).unwrap_or_default() {
-        let end = if running.is_read { BodyEnd::Died(death.clone()) } else { BodyEnd::NotRead };
+        let end = match running.refused {
+            Some(failure) => BodyEnd::Refused(failure),
+            None if running.is_read => BodyEnd::Died(death.clone()),
+            None => BodyEnd::NotRead,
+        };
         let _ = running.end.send(end);
     }
     pool.changed.notify_waiters();
@@ -230,7 +234,7 @@ async fn serve(
                     announce(pool, Readiness::Refused(reason.clone()));
                     return Death::stillborn(reason);
                 }
-                Some(GuardianEvent::Spawned { .. }) => {}
+                Some(GuardianEvent::Spawned { pid, .. }) => pool.executors[index].pid.set(pid),
                 Some(GuardianEvent::Looked { has_started, .. }) => {
                     stopping::on_looked(pool, index, token, has_started);
                     recycling::end_if_used_up(pool, index);

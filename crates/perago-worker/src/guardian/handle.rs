@@ -48,6 +48,11 @@ impl Guardian {
         Ok(Self { socket, pid: forked.pid })
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid.as_raw()
+    }
+
     /// Asks for a process that inherits `descriptors` as channel, standard output and standard error.
     pub async fn spawn(&self, request: SpawnRequest, descriptors: [RawFd; 3]) -> Result<(), GuardianError> {
         self.send(&ToGuardian::Spawn(request), &descriptors).await

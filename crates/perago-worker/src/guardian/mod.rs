@@ -7,7 +7,7 @@
 
 mod handle;
 mod message;
-mod processes;
+pub(crate) mod processes;
 mod serve;
 
 pub use handle::{Guardian, GuardianError};

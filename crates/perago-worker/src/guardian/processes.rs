@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 /// Names the executor to every program that its bodies start: a program that has left the executor's process group
 /// and session is known by it.
-pub(super) const TOKEN_VARIABLE: &str = "PERAGO_EXECUTOR_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "PERAGO_EXECUTOR_TOKEN";
 
 /// A program that forks while it is being killed is met by the next look.
 const LOOKS: u32 = 20;
@@ -30,7 +30,7 @@ pub(super) fn below(ancestor: i32) -> Vec<i32> {
 }
 
 /// Sends SIGKILL to each process.
-pub(super) fn kill_all(pids: &[i32]) {
+pub(crate) fn kill_all(pids: &[i32]) {
     for &pid in pids {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
@@ -60,6 +60,11 @@ pub(super) fn has_started(executor: i32, token: u64) -> bool {
             .any(|pid| pid != executor && has_in_environment(pid, wanted.as_bytes()))
 }
 
+/// Whether a live process was started below the executor with this token.
+pub(crate) fn is_started_by(pid: i32, token: u64) -> bool {
+    has_in_environment(pid, format!("{TOKEN_VARIABLE}={token}").as_bytes())
+}
+
 /// Whether a process has not ended. What has ended stays visible until it is waited for.
 fn is_alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
@@ -74,7 +79,8 @@ fn has_in_environment(pid: i32, wanted: &[u8]) -> bool {
         .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == wanted))
 }
 
-fn parents() -> HashMap<i32, i32> {
+/// The parent of every live process.
+pub(crate) fn parents() -> HashMap<i32, i32> {
     let mut parents = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {

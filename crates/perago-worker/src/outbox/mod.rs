@@ -6,6 +6,7 @@
 
 mod entry;
 mod journal;
+mod killed;
 mod recover;
 
 use std::cell::{Cell, RefCell};

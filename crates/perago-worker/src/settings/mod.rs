@@ -16,6 +16,7 @@ mod environment;
 mod error;
 pub mod identity;
 pub mod lakefs;
+mod limits;
 pub mod metrics;
 mod modes;
 mod overrides;
@@ -31,6 +32,7 @@ pub use conductor::ConductorSettings;
 pub use environment::{Environment, process_environment};
 pub use error::SettingsError;
 pub use lakefs::LakeFsSettings;
+pub use limits::{AttemptLimits, DEFAULT_CONTAINER_MEMORY_THRESHOLD};
 pub use metrics::{Compression, DEFAULT_METRIC_LABEL_SETS, HistogramAggregation, MetricsSettings};
 pub use modes::{ExecutionMode, LeasePolicy, LogTarget, parse_execution_mode};
 pub use overrides::{WorkerOverride, WorkerOverrides};
@@ -94,6 +96,8 @@ pub struct Settings {
     pub executor_ready_timeout: Duration,
     /// How long a body that is told to stop has before it is killed.
     pub cancel_grace: Duration,
+    /// What one attempt may take.
+    pub attempt_limits: AttemptLimits,
     /// Tasks after which an executor is replaced.
     pub max_tasks_per_executor: Option<u64>,
     /// Longest wait before a dead executor is replaced.
@@ -201,6 +205,7 @@ impl Settings {
                 &mut errors,
             ),
             cancel_grace: reader.short_duration("PERAGO_CANCEL_GRACE", DEFAULT_CANCEL_GRACE, &mut errors),
+            attempt_limits: errors.keep(limits::parse(environment), AttemptLimits::default()),
             max_tasks_per_executor: reader.optional_integer("PERAGO_MAX_TASKS_PER_EXECUTOR", &mut errors),
             restart_max_delay: reader.short_duration(
                 "PERAGO_RESTART_MAX_DELAY",

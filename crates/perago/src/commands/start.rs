@@ -5,9 +5,9 @@ use perago_worker::settings::{ExecutionMode, Settings, process_environment};
 use perago_worker::state_directory::StateDirectory;
 use perago_worker::worker::{self, Ready, Stopped, WorkerOptions};
 
-use super::check::current_directory;
+use super::check::{current_directory, print_warnings};
 use crate::arguments::{Mode, StartOptions};
-use crate::failure::{Failure, placed};
+use crate::failure::Failure;
 use crate::printer::Printer;
 use crate::{ExitStatus, Host};
 
@@ -59,9 +59,7 @@ pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Res
 /// Says on standard error that the worker polls; standard output belongs to `PERAGO_LOG=stdout`.
 fn announce(ready: &Ready) {
     let printer = Printer::default();
-    for warning in &ready.warnings {
-        printer.warning(&placed(warning));
-    }
+    print_warnings(&ready.warnings, &printer);
     let domain = ready.domain.as_ref().map(|domain| format!(" in domain {domain}")).unwrap_or_default();
     let slots = if ready.slots == 1 { "1 slot".to_owned() } else { format!("{} slots", ready.slots) };
     let doing = if ready.paused { "paused, not polling" } else { "polling" };
