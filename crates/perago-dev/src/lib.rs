@@ -15,6 +15,7 @@
 mod access;
 pub mod engine;
 mod http;
+mod in_process;
 mod server;
 mod shared;
 mod storage;
@@ -23,6 +24,7 @@ mod telemetry;
 
 pub use access::{ApiKey, StoreKey};
 pub use engine::Retention;
+pub use in_process::InProcess;
 pub use server::{DevError, DevHandle, DevOptions, DevServer};
 pub use storage::{ObjectStore, StorageError};
 pub use telemetry::MetricSeries;

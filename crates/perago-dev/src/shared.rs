@@ -28,7 +28,11 @@ struct State {
     waiters: Mutex<HashMap<QueueName, Arc<Notify>>>,
     timer: Notify,
     timer_due: AtomicI64,
+    clock: Clock,
 }
+
+/// The engine's clock: epoch milliseconds.
+pub(crate) type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,6 +42,16 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(crate) fn new(engine: Engine, telemetry: Telemetry, storage: Storage, key: Option<ApiKey>) -> Self {
+        Self::with_clock(engine, telemetry, storage, key, Box::new(now))
+    }
+
+    pub(crate) fn with_clock(
+        engine: Engine,
+        telemetry: Telemetry,
+        storage: Storage,
+        key: Option<ApiKey>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(State {
             engine: Mutex::new(engine),
             telemetry: Mutex::new(telemetry),
@@ -47,6 +61,7 @@ impl Shared {
             waiters: Mutex::default(),
             timer: Notify::new(),
             timer_due: AtomicI64::new(i64::MAX),
+            clock,
         }))
     }
 
@@ -74,7 +89,7 @@ impl Shared {
     /// Changes the engine, then wakes whoever the change concerns.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Engine, i64) -> T) -> T {
         let mut engine = lock(&self.0.engine);
-        let result = change(&mut engine, now());
+        let result = change(&mut engine, (self.0.clock)());
         let (woken, due) = (engine.take_woken(), engine.next_deadline().unwrap_or(i64::MAX));
         drop(engine);
         if !woken.is_empty() {
@@ -96,7 +111,7 @@ impl Shared {
         loop {
             let due = self.read(Engine::next_deadline).unwrap_or(i64::MAX);
             self.0.timer_due.store(due, Ordering::Release);
-            let left = due.saturating_sub(now());
+            let left = due.saturating_sub((self.0.clock)());
             if left <= 0 {
                 self.change(Engine::advance);
                 continue;

@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod frame;
+pub mod host;
 pub mod launch;
 pub mod message;
 pub mod out_of_memory;
