@@ -58,15 +58,17 @@ pub(super) struct Outcome {
     pub problems: Vec<String>,
     /// Looks at what is used.
     pub looks: Vec<Usage>,
-    /// Counts of faults.
-    pub facts: Faults,
+    /// How much has happened.
+    pub counts: Counts,
     /// Everything that was counted, to be read.
     pub text: String,
 }
 
-/// Counts of faults.
+/// How much has happened.
 #[derive(Debug)]
-pub(super) struct Faults {
+pub(super) struct Counts {
+    /// Runs that ended as they must.
+    pub settled: u64,
     /// Supervisors killed.
     pub kills: u64,
     /// Supervisors that drained.
@@ -209,9 +211,13 @@ impl Course<'_> {
             traffic.troubled,
             traffic.disturbed,
         );
-        let faults =
-            Faults { kills: facts.kills.get(), drains: facts.drains.get(), outages: facts.outages.get() };
-        Outcome { problems, looks: std::mem::take(&mut self.looks), facts: faults, text }
+        let counts = Counts {
+            settled: load.settled,
+            kills: facts.kills.get(),
+            drains: facts.drains.get(),
+            outages: facts.outages.get(),
+        };
+        Outcome { problems, looks: std::mem::take(&mut self.looks), counts, text }
     }
 }
 
@@ -240,8 +246,8 @@ async fn supervise(
             tokio::pin!(serving);
             loop {
                 tokio::select! {
-                    served = &mut serving => {
-                        count(if served.is_ok() { &world.facts.drains } else { &world.facts.failed_starts });
+                    ended = &mut serving => {
+                        count(if ended.is_ok() { &world.facts.drains } else { &world.facts.failed_starts });
                         break;
                     }
                     Some(order) = orders.recv() => match order {

@@ -67,8 +67,9 @@ fn an_hour_with_outages_deaths_and_restarts() {
     };
     let outcome = simulate(&plan);
     assert_eq!(outcome.problems, Vec::<String>::new(), "{}", outcome.text);
-    let facts = &outcome.facts;
-    assert!(facts.kills > 0 && facts.drains > 0 && facts.outages > 0, "{}", outcome.text);
+    let counts = &outcome.counts;
+    assert!(counts.kills > 0 && counts.drains > 0 && counts.outages > 0, "{}", outcome.text);
+    assert!(counts.settled > 1000, "{}", outcome.text);
 }
 
 /// As long as asked: `make simulate` says how. Memory and descriptors are those of the process, so that no other

@@ -112,7 +112,7 @@ impl State {
     }
 
     fn way(&mut self) -> Duration {
-        SHORTEST_WAY + (LONGEST_WAY - SHORTEST_WAY).mul_f64(self.source.f64().powi(4))
+        SHORTEST_WAY + LONGEST_WAY.saturating_sub(SHORTEST_WAY).mul_f64(self.source.f64().powi(4))
     }
 }
 

@@ -118,7 +118,7 @@ impl World {
 
     /// A time between two others.
     pub fn between(&self, least: Duration, most: Duration) -> Duration {
-        least + (most - least).mul_f64(self.source.borrow_mut().f64())
+        least + most.saturating_sub(least).mul_f64(self.source.borrow_mut().f64())
     }
 
     /// The time until an event that comes once in `mean` on average.
