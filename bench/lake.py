@@ -34,6 +34,7 @@ class Services:
     access_key_id: str
     secret_access_key: str
     kind: str
+    process_id: int = 0
 
     @property
     def conductor_url(self) -> str:
@@ -64,9 +65,11 @@ def services(folder: Path, is_real: bool, in_memory: bool) -> Iterator[Services]
     try:
         if is_real:
             names = ("SERVER_ENDPOINT_URL", "CREDENTIALS_ACCESS_KEY_ID", "CREDENTIALS_SECRET_ACCESS_KEY")
-            yield Services(base, *(os.environ[f"LAKECTL_{name}"] for name in names), "real lakeFS")
+            yield Services(
+                base, *(os.environ[f"LAKECTL_{name}"] for name in names), "real lakeFS", process.pid
+            )
         else:
-            yield Services(base, base, KEY, KEY, "embedded store")
+            yield Services(base, base, KEY, KEY, "embedded store", process.pid)
     finally:
         process.terminate()
         process.wait(10)

@@ -30,6 +30,7 @@ def main() -> int:
         ["export.py"],
         ["workspace.py", "--rounds", "2", *peer],
         ["metric_kills.py", "--minutes", "1", "--kills", "60", "--supervisor-kills", "3"],
+        ["soak.py", "--hours", "0.05", "--kill-every", "30"],
     ]
     for step in steps:
         print(f"## bench/{' '.join(step)}", flush=True)

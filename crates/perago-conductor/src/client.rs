@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::auth::TokenKeeper;
 use crate::error::{Error, ErrorKind};
+use crate::in_process::InProcessServer;
 use crate::options::ClientOptions;
 use crate::reply::Reply;
 use crate::transport::{Request, Transport};
@@ -34,11 +35,20 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Options`] for an unusable proxy or certificate file.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
-        let transport = Transport::new(options)?;
+        Ok(Self::over(Transport::new(options)?, options))
+    }
+
+    /// A client of a server in the same process. Tokens and time limits are as with any other server; the address
+    /// is only a name.
+    pub fn in_process(options: &ClientOptions, server: Arc<dyn InProcessServer>) -> Self {
+        Self::over(Transport::in_process(options, server), options)
+    }
+
+    fn over(transport: Transport, options: &ClientOptions) -> Self {
         let tokens = options.credentials.clone().map(|credentials| {
             Arc::new(TokenKeeper::new(credentials, options.token_lifetime, Arc::clone(&options.on_warning)))
         });
-        Ok(Self { transport, tokens })
+        Self { transport, tokens }
     }
 
     /// The server's address, without secrets.

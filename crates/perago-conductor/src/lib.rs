@@ -8,6 +8,7 @@ mod auth;
 mod client;
 mod definitions;
 mod error;
+mod in_process;
 mod options;
 mod reply;
 mod tasks;
@@ -17,8 +18,9 @@ mod workflows;
 
 pub use client::Client;
 pub use error::{Error, ErrorKind};
+pub use in_process::{Answer, InProcessServer};
 pub use options::{ClientOptions, Credentials};
-pub use perago_http::{Address, AddressError, Backoff, ProxyOptions, Secret, WarningSink};
+pub use perago_http::{Address, AddressError, Backoff, ExchangeFailure, ProxyOptions, Secret, WarningSink};
 pub use wire::{
     ResultStatus, Task, TaskLog, TaskResult, TaskSnapshot, TaskStatus, WorkflowRun, WorkflowStatus,
 };

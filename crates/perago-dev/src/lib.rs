@@ -16,6 +16,7 @@ mod access;
 pub mod engine;
 pub mod faults;
 mod http;
+mod in_process;
 mod server;
 mod shared;
 mod storage;
@@ -25,6 +26,7 @@ pub mod testing;
 
 pub use access::{ApiKey, StoreKey};
 pub use engine::Retention;
+pub use in_process::InProcess;
 pub use server::{DevError, DevHandle, DevOptions, DevServer};
 pub use storage::{ObjectStore, StorageError};
 pub use telemetry::MetricSeries;

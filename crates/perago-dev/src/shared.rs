@@ -33,9 +33,13 @@ struct State {
     timer: Notify,
     timer_due: AtomicI64,
     faults: Option<Faults>,
-    /// Milliseconds by which the engine's clock is ahead.
+    clock: Clock,
+    /// Milliseconds by which the engine's time is ahead of its clock.
     ahead: AtomicI64,
 }
+
+/// The engine's clock: epoch milliseconds.
+pub(crate) type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,6 +55,17 @@ impl Shared {
         key: Option<ApiKey>,
         faults: Option<Faults>,
     ) -> Self {
+        Self::with_clock(engine, telemetry, storage, key, faults, Box::new(now))
+    }
+
+    pub(crate) fn with_clock(
+        engine: Engine,
+        telemetry: Telemetry,
+        storage: Storage,
+        key: Option<ApiKey>,
+        faults: Option<Faults>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(State {
             engine: Mutex::new(engine),
             telemetry: Mutex::new(telemetry),
@@ -61,6 +76,7 @@ impl Shared {
             timer: Notify::new(),
             timer_due: AtomicI64::new(i64::MAX),
             faults,
+            clock,
             ahead: AtomicI64::new(0),
         }))
     }
@@ -136,7 +152,7 @@ impl Shared {
 
     /// Epoch milliseconds on the engine's clock.
     fn engine_now(&self) -> i64 {
-        now() + self.0.ahead.load(Ordering::Acquire)
+        (self.0.clock)() + self.0.ahead.load(Ordering::Acquire)
     }
 
     /// Drives the engine's timers for ever.

@@ -23,9 +23,12 @@ pub mod poller;
 mod requirements;
 pub mod settings;
 pub mod signals;
+#[cfg(test)]
+mod simulation;
 pub mod state_directory;
 pub mod state_disk;
 mod state_volume;
+mod surroundings;
 pub mod worker;
 pub mod worker_error;
 pub mod worker_instruments;

@@ -17,7 +17,7 @@ use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::executor::result_file;
 use crate::export::{self, Export};
 use crate::exported::ExportedSeries;
-use crate::guardian::{Forked, Guardian};
+use crate::guardian::Forked;
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::memory::evidence::Evidence;
@@ -25,7 +25,6 @@ use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
 use crate::operator::{Condition, Operator, Pause};
-use crate::orphans;
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
 use crate::requirements;
@@ -33,6 +32,7 @@ use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
 use crate::state_disk::{self, StateDisk};
 use crate::state_volume;
+use crate::surroundings::{Connect, Surroundings};
 use crate::worker_error::WorkerError;
 pub use crate::worker_options::{Ready, Stopped, WorkerOptions};
 use crate::workspace::{self, Housekeeping, Workspaces};
@@ -67,17 +67,22 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
-    let outcome = local.block_on(&runtime, serve(options, forked));
+    let outcome = local.block_on(&runtime, async { serve(options, Surroundings::real(forked)?).await });
     // What is still in flight after a forced stop must not hold the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
+/// Runs a worker in its surroundings until it is told to stop. Needs a `LocalSet`.
+///
+/// # Errors
+/// Why it could not start or go on.
+pub(crate) async fn serve(
+    options: WorkerOptions,
+    surroundings: Surroundings,
+) -> Result<Stopped, WorkerError> {
     let began = Instant::now();
-    let signals = Signals::listen()?;
-    orphans::collect_as_first_process()?;
-    let guardian = Guardian::new(forked)?;
+    let Surroundings { signals, host, connect } = surroundings;
     let conductor_worker_id = requirements::conductor_worker_id(&options.settings);
     let logger = Logger::open(
         &requirements::log_destination(&options.settings),
@@ -95,7 +100,7 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
     let open = OpenAttempts::default();
     let for_lines = (open.clone(), logger.clone());
     let pool =
-        Pool::start(pool_options(&options, &arenas, &instruments), guardian, logger.clone(), move |line| {
+        Pool::start(pool_options(&options, &arenas, &instruments), host, logger.clone(), move |line| {
             for_lines.0.on_line(&for_lines.1, line);
         });
     let worker = Worker {
@@ -107,6 +112,7 @@ async fn serve(options: WorkerOptions, forked: Forked) -> Result<Stopped, Worker
         instruments,
         pool,
         signals,
+        connect,
         operator,
         began,
     };
@@ -163,6 +169,7 @@ struct Worker {
     instruments: Instruments,
     pool: Pool,
     signals: Signals,
+    connect: Connect,
     operator: Operator,
     began: Instant,
 }
@@ -269,7 +276,7 @@ impl Worker {
         options.on_warning = Arc::new(move |warning| {
             logger.event(Level::Warning, "conductor_warning", warning);
         });
-        Client::new(&options).map_err(WorkerError::Client)
+        (self.connect)(&options).map_err(WorkerError::Client)
     }
 
     async fn describe(&self) -> Result<(TaskDescription, Vec<Finding>), WorkerError> {

@@ -36,6 +36,7 @@ impl Pool {
 }
 
 async fn watch(pool: Rc<Inner>, evidence: Rc<Evidence>) {
+    let Some(guardian) = pool.host.ancestor() else { return };
     let cgroup = MemoryCgroup::of_this_process();
     let mut took = Duration::ZERO;
     loop {
@@ -43,7 +44,7 @@ async fn watch(pool: Rc<Inner>, evidence: Rc<Evidence>) {
             pool.busy.notified().await;
         }
         tokio::time::sleep(LOOK_EVERY.max(took * REST_FOR_EACH_LOOK)).await;
-        let (executors, guardian) = (busy(&pool), pool.guardian.pid());
+        let executors = busy(&pool);
         let (group, limits) = (cgroup.clone(), pool.options.limits);
         // A slow system must not hold the supervisor's only thread.
         let seen = spawn_blocking(move || {
@@ -192,6 +193,6 @@ async fn stop(pool: &Inner, token: u64, code: FailureCode, reason: String, [used
             live.closed = true;
             executor.is_body_stopped.set(true);
         }
-        let _ = pool.guardian.kill(token, Signal::SIGKILL).await;
+        pool.host.kill(token, Signal::SIGKILL).await;
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod frame;
+pub mod host;
 pub mod launch;
 mod memory_watch;
 pub mod message;

@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::host::ExecutorHost;
 use super::launch::{ExecutorProgram, LaunchOptions};
 use super::message::{Assignment, Ended, Failure, ToExecutor};
 use super::out_of_memory::OutOfMemoryKills;
 use super::output::LastLines;
 use super::process;
 use super::result_file::AttemptId;
-use crate::guardian::{ExitStatus, Guardian, GuardianError, GuardianEvent};
+use crate::guardian::{ExitStatus, GuardianError, GuardianEvent};
 use crate::instruments::Instruments;
 use crate::logs::Logger;
 use crate::metrics::Arenas;
@@ -133,7 +134,7 @@ pub struct Pool(pub(super) Rc<Inner>);
 /// The state behind [`Pool`]; `process` works on it.
 pub(super) struct Inner {
     pub(super) options: PoolOptions,
-    pub(super) guardian: Guardian,
+    pub(super) host: Rc<dyn ExecutorHost>,
     pub(super) logger: Logger,
     pub(super) executors: Vec<Executor>,
     pub(super) by_token: RefCell<HashMap<u64, mpsc::UnboundedSender<GuardianEvent>>>,
@@ -211,7 +212,7 @@ impl Pool {
     /// `on_body_line` sees every line that an executor logs or prints.
     pub fn start(
         options: PoolOptions,
-        guardian: Guardian,
+        host: Rc<dyn ExecutorHost>,
         logger: Logger,
         on_body_line: impl Fn(super::message::LogLine) + 'static,
     ) -> Self {
@@ -231,7 +232,7 @@ impl Pool {
             .collect();
         let pool = Self(Rc::new(Inner {
             options,
-            guardian,
+            host,
             logger,
             executors,
             by_token: RefCell::default(),
@@ -252,7 +253,7 @@ impl Pool {
     /// Dispatches the guardian's events; ends when the guardian does.
     pub async fn watch_guardian(&self) -> GuardianError {
         loop {
-            match self.0.guardian.event().await {
+            match self.0.host.event().await {
                 Ok(event) => self.dispatch(event),
                 Err(error) => return error,
             }
@@ -329,14 +330,14 @@ impl Pool {
         self.0.stopping.set(true);
         let tokens: Vec<u64> = self.0.by_token.borrow().keys().copied().collect();
         for token in tokens {
-            let _ = self.0.guardian.kill(token, Signal::SIGKILL).await;
+            self.0.host.kill(token, Signal::SIGKILL).await;
         }
     }
 
     /// Ends the guardian, and with it whatever is left of the executors.
     pub fn close(&self) {
         self.0.stopping.set(true);
-        self.0.guardian.close();
+        self.0.host.close();
     }
 
     /// Waits until no executor process is left.

@@ -1,16 +1,16 @@
 //! The life of one executor process: start, ready, bodies, death, replacement.
 
 use std::collections::HashMap;
-use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use tokio::net::UnixStream;
+use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::frame;
-use super::launch::{Descriptors, LAUNCH_VARIABLE};
+use super::host::Connected;
+use super::launch::LAUNCH_VARIABLE;
 use super::message::{FromExecutor, LogLine, ToExecutor};
 use super::output::{LastLines, follow};
 use super::pool::{BodyEnd, Death, Executor, Inner, Live, Readiness};
@@ -135,21 +135,17 @@ async fn start(
     index: usize,
     token: u64,
     last_lines: &LastLines,
-) -> std::io::Result<UnixStream> {
-    let descriptors = Descriptors::open()?;
-    descriptors.channel.set_nonblocking(true)?;
-    let theirs = [0, 1, 2].map(|at: usize| descriptors.theirs[at].as_raw_fd());
-    pool.guardian.spawn(request(pool, index, token)?, theirs).await.map_err(std::io::Error::other)?;
-    for (pipe, source, last) in
-        [(descriptors.output, "stdout", None), (descriptors.errors, "stderr", Some(last_lines.clone()))]
-    {
+) -> std::io::Result<Connected> {
+    let mut connected = pool.host.spawn(request(pool, index, token)?).await?;
+    for (pipe, source) in connected.output.take().into_iter().flatten().zip(["stdout", "stderr"]) {
+        let last = (source == "stderr").then(|| last_lines.clone());
         let for_lines = Rc::clone(pool);
         tokio::task::spawn_local(follow(pipe, last, move |text| {
             let attempt = only_running(&for_lines, index);
             for_lines.body_line(raw_line(attempt, source, text));
         }));
     }
-    UnixStream::from_std(descriptors.channel)
+    Ok(connected)
 }
 
 fn request(pool: &Inner, index: usize, token: u64) -> std::io::Result<SpawnRequest> {
@@ -197,11 +193,11 @@ async fn serve(
     pool: &Rc<Inner>,
     index: usize,
     token: u64,
-    channel: UnixStream,
+    channel: Connected,
     mut events: mpsc::UnboundedReceiver<GuardianEvent>,
     last_lines: &LastLines,
 ) -> Death {
-    let (mut reader, writer) = channel.into_split();
+    let Connected { mut reader, writer, .. } = channel;
     let (outbox, messages) = mpsc::unbounded_channel();
     tokio::task::spawn_local(write_all(Rc::clone(pool), token, writer, messages));
     let frames = async {
@@ -226,7 +222,7 @@ async fn serve(
                 patience = None;
                 killed = true;
                 // Without its channel a process is of no use, and may never end by itself.
-                let _ = pool.guardian.kill(token, nix::sys::signal::Signal::SIGKILL).await;
+                pool.host.kill(token, nix::sys::signal::Signal::SIGKILL).await;
             }
             event = events.recv() => match event {
                 Some(GuardianEvent::Exited { status, .. }) => break (!killed).then_some(status),
@@ -258,7 +254,7 @@ async fn serve(
 async fn write_all(
     pool: Rc<Inner>,
     token: u64,
-    mut writer: tokio::net::unix::OwnedWriteHalf,
+    mut writer: Box<dyn AsyncWrite + Unpin>,
     mut messages: mpsc::UnboundedReceiver<ToExecutor>,
 ) {
     while let Some(message) = messages.recv().await {
@@ -267,7 +263,7 @@ async fn write_all(
         }
         // After the message: whoever is told to look finds it.
         if matches!(message, ToExecutor::Cancel(_)) {
-            let _ = pool.guardian.interrupt(token).await;
+            pool.host.interrupt(token).await;
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn end_if_used_up(pool: &Rc<Inner>, index: usize) {
         }
         tokio::time::sleep(ENDS_WITHIN).await;
         if is_live(&pool, index, token) {
-            let _ = pool.guardian.kill(token, Signal::SIGKILL).await;
+            pool.host.kill(token, Signal::SIGKILL).await;
         }
     });
 }

@@ -59,7 +59,7 @@ impl SlotLease {
             && is_running(&self.pool, self.index, attempt)
         {
             self.executor().is_body_stopped.set(true);
-            let _ = self.pool.guardian.kill(token, Signal::SIGKILL).await;
+            self.pool.host.kill(token, Signal::SIGKILL).await;
         }
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn on_ended(pool: &Rc<Inner>, index: usize, token: u64, ended: Box<En
             running.ended = Some(ended);
             let pool = Rc::clone(pool);
             spawn_local(async move {
-                let _ = pool.guardian.look(token).await;
+                pool.host.look(token).await;
             });
         }
         Some(_) => {
@@ -109,9 +109,9 @@ async fn terminate(pool: &Rc<Inner>, index: usize, token: u64, attempt: u64) {
     if pool.executors[index].is_body_stopped.replace(true) {
         return;
     }
-    let _ = pool.guardian.kill(token, Signal::SIGTERM).await;
+    pool.host.kill(token, Signal::SIGTERM).await;
     if !ends_within(pool, index, attempt, TERMINATES_WITHIN).await {
-        let _ = pool.guardian.kill(token, Signal::SIGKILL).await;
+        pool.host.kill(token, Signal::SIGKILL).await;
     }
 }
 
