@@ -18,7 +18,7 @@ use perago_lakefs::{
 };
 use perago_worker::workspace::{Transfer, UsedRepositories, WorkspaceService};
 use perago_workspace::{
-    AttemptControl, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
+    AttemptControl, Basis, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
 };
 
 /// A fence without a server behind it.
@@ -148,6 +148,7 @@ fn stamp(input: &str, number: usize) -> Stamp {
         worker_id: "worker".to_owned(),
         input_ref: input.to_owned(),
         link: String::new(),
+        basis: Basis::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use perago_contract::OnMovedHead;
 use perago_workspace::{
-    AttemptControl, Directory, Epoch, FileCreator, FileState, Manifest, ManifestEntry, ObjectIdentity,
+    AttemptControl, Basis, Directory, Epoch, FileCreator, FileState, Manifest, ManifestEntry, ObjectIdentity,
     Prefix, PublishReport, PublishRequest, Repository, Stamp, Work, WorkspaceError, publish,
 };
 
@@ -164,6 +164,7 @@ impl Attempt {
             directory: &self.directory,
             manifest: &self.manifest,
             edits: &edits,
+            result: None,
             merge_limit: Duration::from_secs(60),
             transfers: 4,
         };
@@ -188,5 +189,6 @@ pub fn stamp(input: &str, retry_count: u64) -> Stamp {
         worker_id: "worker".to_owned(),
         input_ref: input.to_owned(),
         link: "http://conductor/execution/workflow-1".to_owned(),
+        basis: Basis::default(),
     }
 }
