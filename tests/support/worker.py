@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -22,6 +23,16 @@ ONE_ORDER_SECONDS = 0.03 + 0.05
 MODULES = Path(__file__).resolve().parents[1] / "worker" / "modules"
 
 
+def other_code(root: Path) -> Path:
+    """Return a copy of the modules that differs from them by a comment."""
+    copy = root / "other code"
+    shutil.copytree(MODULES, copy)
+    for module in copy.glob("*.py"):
+        with module.open("a") as file:
+            file.write("# changed\n")
+    return copy
+
+
 class Worker:
     """One `perago start` with folders of its own below `root`; a context manager that leaves nothing behind.
 
@@ -30,12 +41,20 @@ class Worker:
         url: Conductor's API base.
         task: The name of the task that the scenario module declares.
         module: The module to start.
+        modules: The folder that it is in.
         arguments: Further arguments of `perago start`.
         variables: Further environment variables.
     """
 
     def __init__(
-        self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
+        self,
+        root: Path,
+        url: str,
+        task: str,
+        *arguments: str,
+        module: str = "scenario",
+        modules: Path = MODULES,
+        **variables: str,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
@@ -55,7 +74,7 @@ class Worker:
         with (root / "stdout").open("ab") as stdout:
             self.process = subprocess.Popen(
                 self._arguments,
-                cwd=MODULES,
+                cwd=modules,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,

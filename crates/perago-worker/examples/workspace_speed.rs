@@ -94,7 +94,7 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
     let stamp = stamp(&input.reference, number);
     let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record, pending()).await.unwrap();
     std::fs::write(workspace.files().join(format!("added-{number}")), "a small file").unwrap();
-    service.publish(&workspace, &Alone, &record).await.unwrap();
+    service.publish(&workspace, "null", &Alone, &record).await.unwrap();
     workspace.discard().await.unwrap();
     println!("{what}: {:.3} s;{}", begun.elapsed().as_secs_f64(), parts.into_inner().unwrap());
 }

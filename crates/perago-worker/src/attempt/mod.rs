@@ -2,6 +2,7 @@
 //!
 //! [`machine`] decides, purely: events in, effects out, time as an argument. [`drive`] carries the effects out.
 
+mod adopt;
 mod body;
 mod busy_slot;
 pub mod drive;

@@ -2,21 +2,26 @@ use proptest::prelude::*;
 
 use perago_conductor::{ResultStatus, Task, TaskResult};
 
-use super::super::entry::{Claim, Kept, Outcome, Staged};
+use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::key::Key;
 use super::*;
 
 fn record(kind: u8, number: u64) -> Record {
     let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
-    match kind % 5 {
-        0 => Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)) },
+    let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+    match kind % 6 {
+        0 => {
+            let key = number.is_multiple_of(2).then(|| Key::of(&task, "c".into(), None));
+            Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
+        }
         1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),
         2 => {
             let mut result = TaskResult::new(&task, "me", ResultStatus::Completed);
-            result.output_data =
-                serde_json::value::RawValue::from_string(r#"{"result":{"x":1.10}}"#.into()).ok();
+            result.output_data = Some(raw(r#"{"result":{"x":1.10}}"#));
             Record::Finished(Box::new(Outcome { at: 2, result, failure_code: None }))
         }
-        3 => Record::Kept(Kept { at: 3, reason: "gone".into() }),
+        3 => Record::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
+        4 => Record::Returned(Returned { at: 2, result: raw("1.10") }),
         _ => Record::Closed,
     }
 }
@@ -39,7 +44,7 @@ fn written(records: &[(u8, u64)]) -> (tempfile::TempDir, BTreeMap<u64, Entry>) {
 }
 
 fn any_records() -> impl Strategy<Value = Vec<(u8, u64)>> {
-    proptest::collection::vec((0_u8..5, 0_u64..6), 0..40)
+    proptest::collection::vec((0_u8..6, 0_u64..6), 0..40)
 }
 
 proptest! {
@@ -78,7 +83,7 @@ proptest! {
 
     /// A changed byte behind the header is never taken for content.
     #[test]
-    fn a_changed_byte_is_noticed(records in proptest::collection::vec((0_u8..4, 0_u64..6), 1..20), place in 0.0_f64..1.0, bit in 0_u8..8) {
+    fn a_changed_byte_is_noticed(records in proptest::collection::vec((0_u8..5, 0_u64..6), 1..20), place in 0.0_f64..1.0, bit in 0_u8..8) {
         let (folder, wanted) = written(&records);
         let path = folder.path().join(FILE_NAME);
         let mut content = std::fs::read(&path).unwrap();
@@ -105,13 +110,28 @@ fn a_newer_journal_is_refused_and_not_changed() {
 }
 
 #[test]
+fn a_claim_without_a_key_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Journal::open(folder.path(), false).unwrap());
+    let content = br#"[7,{"claimed":{"at":1,"claim":{"task_name":"n","workflow_instance_id":"w","reference_task_name":"r","task_id":"t","retry_count":0,"poll_count":1}}}]"#;
+    let path = folder.path().join(FILE_NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+    bytes.extend(crc32fast::hash(content).to_le_bytes());
+    bytes.extend(content);
+    std::fs::write(&path, bytes).unwrap();
+    let (entries, damaged) = Journal::read(folder.path()).unwrap();
+    assert_eq!((damaged, &entries[&7].key), (0, &None));
+}
+
+#[test]
 fn a_long_file_is_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, mut entries, _) = Journal::open(folder.path(), false).unwrap();
     let mut number = 0;
     while !journal.is_long() {
         number += 1;
-        for kind in [0, 2, 4] {
+        for kind in [0, 2, 5] {
             let record = record(kind, number);
             journal.append(number, &record).unwrap();
             apply(&mut entries, number, record);

@@ -4,8 +4,10 @@
 //! was under way: it delivers outcomes, and gives back tasks whose bodies died with the supervisor. An outcome that can
 //! never be delivered is kept with the reason, for `perago status` to show.
 
+mod adoptable;
 mod entry;
 mod journal;
+mod key;
 mod recover;
 
 use std::cell::{Cell, RefCell};
@@ -14,11 +16,15 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use perago_conductor::{Task, TaskResult};
+use perago_conductor::{ResultStatus, Task, TaskResult};
+use serde_json::value::RawValue;
 
-pub use entry::{Claim, Entry, Kept, Outcome, Record, Staged};
+pub use adoptable::Adoptable;
+pub use entry::{Claim, Entry, Kept, Outcome, Record, Returned, Staged};
 pub use journal::{Journal, JournalError};
+pub use key::Key;
 pub use recover::resolve;
+pub(crate) use recover::{is_delivered, reason_of};
 
 use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};
@@ -35,6 +41,7 @@ struct Inner {
     journal: RefCell<Journal>,
     entries: RefCell<BTreeMap<u64, Entry>>,
     next: Cell<u64>,
+    retention: Duration,
     logger: Logger,
     is_failing: Cell<bool>,
 }
@@ -54,25 +61,39 @@ impl Outbox {
     /// # Errors
     /// The journal cannot be used, or a newer version wrote it.
     pub fn open(directory: &Path, options: OutboxOptions, logger: &Logger) -> Result<Self, JournalError> {
-        let oldest = now() - i64::try_from(options.retention.as_millis()).unwrap_or(i64::MAX);
-        let (journal, mut entries, damaged) = Journal::open(directory, options.is_synced)?;
+        let (journal, entries, damaged) = Journal::open(directory, options.is_synced)?;
         if damaged > 0 {
             logger.write(
                 LogRecord::new(Level::Warning, "journal_damaged", "records of the journal cannot be read")
                     .with("records", damaged),
             );
         }
-        entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
         let next = entries.last_key_value().map_or(1, |(last, _)| last + 1);
         let inner = Inner {
             journal: RefCell::new(journal),
             entries: RefCell::new(entries),
             next: Cell::new(next),
+            retention: options.retention,
             logger: logger.clone(),
             is_failing: Cell::new(false),
         };
-        inner.compact();
-        Ok(Self(Rc::new(inner)))
+        let outbox = Self(Rc::new(inner));
+        outbox.drop_expired();
+        outbox.0.compact();
+        Ok(outbox)
+    }
+
+    /// Forgets what was kept for long enough.
+    pub fn drop_expired(&self) {
+        let oldest = now() - i64::try_from(self.0.retention.as_millis()).unwrap_or(i64::MAX);
+        let is_expired = |entry: &Entry| entry.kept.as_ref().is_some_and(|kept| kept.at < oldest);
+        let entries = self.0.entries.borrow();
+        let expired: Vec<u64> =
+            entries.iter().filter(|(_, entry)| is_expired(entry)).map(|(number, _)| *number).collect();
+        drop(entries);
+        for number in expired {
+            self.closed(number);
+        }
     }
 
     /// What an earlier supervisor has left to do.
@@ -84,7 +105,7 @@ impl Outbox {
 
     /// Takes over what executors wrote before the earlier supervisor could hear of it.
     ///
-    /// A workspace whose publication nobody has done is gone with its supervisor, so that its result says nothing.
+    /// A result of a workspace task is not reported: its workspace may not be published.
     pub fn take_ended(
         &self,
         ended: Vec<(AttemptId, Ended)>,
@@ -93,15 +114,16 @@ impl Outbox {
         reason_limit: usize,
     ) {
         for (id, ended) in ended {
-            if has_workspace && matches!(ended.outcome, BodyOutcome::Completed(_)) {
-                continue;
-            }
             let open = self.left_open();
             let Some((number, _)) =
                 open.into_iter().find(|(_, entry)| entry.outcome.is_none() && entry.claim.is_of(&id))
             else {
                 continue;
             };
+            if let (true, BodyOutcome::Completed(result)) = (has_workspace, &ended.outcome) {
+                self.returned(number, result);
+                continue;
+            }
             let task = Task { task_id: id.task_id, workflow_instance_id: id.workflow_id, ..Task::default() };
             let end = BodyEnd::Ended(Box::new(ended));
             let finished = Finished::of_body(&task, worker_id, end, None, reason_limit);
@@ -110,11 +132,17 @@ impl Outbox {
     }
 
     /// A task was claimed. Returns the number of its entry.
-    pub fn claimed(&self, task: &Task) -> u64 {
+    pub fn claimed(&self, task: &Task, key: Key) -> u64 {
         let number = self.0.next.get();
         self.0.next.set(number + 1);
-        self.0.note(number, Record::Claimed { at: now(), claim: Box::new(Claim::of(task)) });
+        let claim = Box::new(Claim::of(task));
+        self.0.note(number, Record::Claimed { at: now(), claim, key: Some(key) });
         number
+    }
+
+    /// A body has returned, and its workspace is about to be published.
+    pub fn returned(&self, number: u64, result: &RawValue) {
+        self.0.note(number, Record::Returned(Returned { at: now(), result: result.to_owned() }));
     }
 
     /// Changes are staged and about to be merged.
@@ -137,7 +165,36 @@ impl Outbox {
 
     /// The outcome can never be delivered.
     pub fn kept(&self, number: u64, reason: &str) {
-        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned() }));
+        self.keep(number, reason, false);
+    }
+
+    /// The outcome can never be delivered, and its body ended after it had been told to stop.
+    pub fn kept_in_doubt(&self, number: u64, reason: &str) {
+        self.keep(number, reason, true);
+    }
+
+    /// Whether a body has returned a result that is not delivered.
+    pub fn has_result(&self, number: u64) -> bool {
+        self.0.entries.borrow().get(&number).is_some_and(|entry| {
+            let outcome = entry.outcome.as_ref();
+            entry.returned.is_some()
+                || outcome.is_some_and(|outcome| outcome.result.status == ResultStatus::Completed)
+        })
+    }
+
+    /// The entry, unless it is closed.
+    pub fn entry(&self, number: u64) -> Option<Entry> {
+        self.0.entries.borrow().get(&number).cloned()
+    }
+
+    /// What is kept or open for an earlier attempt at the same work, on the same basis, and can stand for the attempt at
+    /// `task`. Whether the task retries that attempt, the server knows.
+    pub fn adoptable(&self, task: &Task, key: &Key) -> Option<Adoptable> {
+        adoptable::newest(&self.0.entries.borrow(), task, key)
+    }
+
+    fn keep(&self, number: u64, reason: &str, is_doubtful: bool) {
+        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned(), is_doubtful }));
     }
 }
 

@@ -56,7 +56,12 @@ pub(super) struct Run<'a, R, C> {
 }
 
 impl<'a, R: Repository, C: AttemptControl> Run<'a, R, C> {
-    pub(super) fn new(repository: &'a Arc<R>, control: &'a C, target: Target<'a>, source: Source<'a>) -> Self {
+    pub(super) fn new(
+        repository: &'a Arc<R>,
+        control: &'a C,
+        target: Target<'a>,
+        source: Source<'a>,
+    ) -> Self {
         Self {
             repository,
             control,
@@ -256,9 +261,7 @@ pub(super) async fn older_branches<R: Repository>(
         let page = repeated!(repository, repository.branches(&prefix, after.as_deref()))?;
         found.extend(page.items.into_iter().filter(|branch| {
             StagingName::parse(&branch.name).is_some_and(|name| {
-                name.is_of_work(&stamp.work)
-                    && name.epoch <= stamp.epoch
-                    && name.execution != stamp.execution
+                name.is_of_work(&stamp.work) && name.epoch <= stamp.epoch && name.execution != stamp.execution
             })
         }));
         match page.next {

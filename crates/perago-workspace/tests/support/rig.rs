@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use perago_contract::OnMovedHead;
 use perago_workspace::{
-    AdoptRequest, Adopted, AttemptControl, Basis, Directory, Epoch, FileCreator, FileState, Manifest, ManifestEntry, ObjectIdentity,
-    Prefix, PublishReport, PublishRequest, Repository, Stamp, Work, WorkspaceError, adopt, publish,
+    AdoptRequest, Adopted, AttemptControl, Basis, Directory, Epoch, FileCreator, FileState, Manifest,
+    ManifestEntry, ObjectIdentity, Prefix, PublishReport, PublishRequest, Repository, Stamp, Work,
+    WorkspaceError, adopt, publish,
 };
 
 use super::memory::{Tree, md5_of};

@@ -1,0 +1,126 @@
+//! What becomes of an attempt's result when the attempt ends.
+
+use perago_conductor::{Error, Task};
+use serde_json::Value;
+
+use super::Attempt;
+use crate::attempt::machine::{Closing, LostReason, Ownership, ReadBack};
+use crate::attempt::outcome::Finished;
+use crate::attempt::ownership::ownership;
+use crate::executor::message::Outcome;
+use crate::executor::pool::BodyEnd;
+use crate::logs::{Level, Record};
+use crate::outbox::{Claim, Entry, Outbox, is_delivered, reason_of};
+use crate::worker_instruments::AttemptOutcome;
+
+impl Attempt {
+    pub(super) fn close(&self, closing: Closing) {
+        let (context, entry) = (&self.context, self.entry);
+        context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
+        let left = context.outbox.entry(entry);
+        let kept = left.and_then(|left| kept_reason(closing, &left, self.shown.get()));
+        match closing {
+            // The next start of a worker on this state directory delivers it.
+            Closing::Waiting => {
+                let message = "the result is not delivered yet; the next start of this worker delivers it";
+                self.log(Level::Warning, "result_waits", message, |record| record);
+            }
+            _ => settle_entry(&context.outbox, entry, kept.as_deref(), self.is_result_doubtful),
+        }
+        match (closing, kept) {
+            (Closing::Undeliverable, _) => {
+                let output = self.finished.as_ref().and_then(|done| done.result.output_data.as_ref());
+                let output = output.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+                let message = "the result could not be delivered";
+                self.log(Level::Error, "result_undelivered", message, |record: Record| {
+                    record.with_some("output", output)
+                });
+            }
+            (Closing::Superseded(_) | Closing::Lost(_) | Closing::Released, Some(reason)) => {
+                let message = "the server does not take the result; it is kept";
+                self.log(Level::Warning, "result_superseded", message, |record| {
+                    record.with("reason", reason)
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes down what a body has returned although its task was not ours any more.
+    pub(super) fn keep_result(&mut self, end: BodyEnd) {
+        let BodyEnd::Ended(ended) = end else { return };
+        let Outcome::Completed(result) = &ended.outcome else { return };
+        let context = &self.context;
+        if context.outbox.has_result(self.entry) {
+            return;
+        }
+        // It was told to stop before it ended, or about then.
+        self.is_result_doubtful = true;
+        if context.workspaces.is_some() {
+            context.outbox.returned(self.entry, result);
+            return;
+        }
+        let end = BodyEnd::Ended(ended);
+        let finished = Finished::of_body(&self.task, &context.worker_id, end, None, context.reason_limit);
+        context.outbox.finished(self.entry, &finished.result, finished.failure_code.as_deref());
+    }
+}
+
+/// Closes the entry of an attempt that has ended, or keeps its result with the reason.
+pub(crate) fn settle_entry(outbox: &Outbox, entry: u64, kept: Option<&str>, is_doubtful: bool) {
+    match kept {
+        None => outbox.closed(entry),
+        Some(reason) if is_doubtful => outbox.kept_in_doubt(entry, reason),
+        Some(reason) => outbox.kept(entry, reason),
+    }
+}
+
+/// Why a result is kept; none when there is nothing to keep.
+pub(crate) fn kept_reason(
+    closing: Closing,
+    entry: &Entry,
+    shown: Option<perago_conductor::TaskStatus>,
+) -> Option<String> {
+    let has_result = entry.returned.is_some() || entry.outcome.is_some();
+    match closing {
+        Closing::Delivered | Closing::Waiting => None,
+        Closing::Undeliverable => Some("the server refuses it".to_owned()),
+        Closing::Superseded(reason) => Some(reason_of(entry, reason, shown)),
+        Closing::Lost(reason) => has_result.then(|| reason_of(entry, reason, shown)),
+        Closing::Released => {
+            has_result.then(|| "the task was given back before its workspace was published".to_owned())
+        }
+    }
+}
+
+/// What the attempt's end is for the metrics of the worker.
+fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
+    match closing {
+        Closing::Lost(_) => AttemptOutcome::Lost,
+        Closing::Superseded(_) => AttemptOutcome::Superseded,
+        Closing::Undeliverable | Closing::Waiting => AttemptOutcome::Undelivered,
+        Closing::Released => AttemptOutcome::Released,
+        Closing::Delivered => match finished.and_then(|finished| finished.failure_code.clone()) {
+            None => AttemptOutcome::Completed,
+            Some(code) => AttemptOutcome::Failed(code),
+        },
+    }
+}
+
+/// What a read after the update says of our outcome.
+pub(super) fn read_back(
+    claim: &Claim,
+    read: &Result<Option<Task>, Error>,
+    finished: Option<&Finished>,
+) -> ReadBack {
+    match (ownership(claim, read), read, finished) {
+        (Ownership::Unreachable, ..) => ReadBack::Unreachable,
+        (Ownership::Ours, ..) => ReadBack::Undone,
+        (Ownership::Lost(LostReason::Terminal), Ok(Some(task)), Some(finished))
+            if is_delivered(task, claim, &finished.result) =>
+        {
+            ReadBack::Settled
+        }
+        (Ownership::Lost(reason), ..) => ReadBack::Ended(reason),
+    }
+}
