@@ -1,6 +1,6 @@
 //! What becomes of an attempt's result when the attempt ends.
 
-use perago_conductor::{Error, Task};
+use perago_conductor::{Error, Task, TaskResult, TaskStatus};
 use serde_json::Value;
 
 use super::Attempt;
@@ -79,7 +79,7 @@ pub(crate) fn settle_entry(outbox: &Outbox, entry: u64, kept: Option<&str>, is_d
 pub(crate) fn kept_reason(
     closing: Closing,
     entry: &Entry,
-    shown: Option<perago_conductor::TaskStatus>,
+    shown: Option<TaskStatus>,
 ) -> Option<String> {
     let has_result = entry.returned.is_some() || entry.outcome.is_some();
     match closing {
@@ -108,16 +108,16 @@ fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
 }
 
 /// What a read after the update says of our outcome.
-pub(super) fn read_back(
+pub(crate) fn read_back(
     claim: &Claim,
     read: &Result<Option<Task>, Error>,
-    finished: Option<&Finished>,
+    result: Option<&TaskResult>,
 ) -> ReadBack {
-    match (ownership(claim, read), read, finished) {
+    match (ownership(claim, read), read, result) {
         (Ownership::Unreachable, ..) => ReadBack::Unreachable,
         (Ownership::Ours, ..) => ReadBack::Undone,
-        (Ownership::Lost(LostReason::Terminal), Ok(Some(task)), Some(finished))
-            if is_delivered(task, claim, &finished.result) =>
+        (Ownership::Lost(LostReason::Terminal), Ok(Some(task)), Some(result))
+            if is_delivered(task, claim, result) =>
         {
             ReadBack::Settled
         }

@@ -26,7 +26,7 @@ use crate::state_disk::StateDisk;
 use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
 
 #[path = "closing.rs"]
-mod closing;
+pub(super) mod closing;
 
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ impl Attempt {
         let machine = Machine::new(Lease::new(poll_sent_at, timeout), now, fastrand::f64());
         let (answers, events) = mpsc::unbounded_channel();
         let (mail_sender, mail) = mpsc::unbounded_channel();
-        let key = Key::of(&task, context.client.server(), slot.lease().code_hash());
+        let key = Key::of(&task, slot.lease().code_hash());
         Self {
             entry: context.outbox.claimed(&task, key.clone()),
             key,
@@ -324,7 +324,8 @@ impl Attempt {
                 self.answer_later(|context, task| async move {
                     let read = context.client.get_task(&task.task_id).await;
                     shown.set(status_of(&read));
-                    Event::ReadBackAnswered(closing::read_back(&Claim::of(&task), &read, finished.as_deref()))
+                    let result = finished.as_ref().map(|finished| &finished.result);
+                    Event::ReadBackAnswered(closing::read_back(&Claim::of(&task), &read, result))
                 });
             }
             Effect::SendUpdate => self.send_update(),

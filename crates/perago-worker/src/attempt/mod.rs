@@ -11,3 +11,6 @@ pub mod machine;
 pub mod outcome;
 pub(crate) mod ownership;
 pub mod task_log;
+
+#[cfg(test)]
+mod model_tests;

@@ -57,11 +57,10 @@ fn is_of_work(entry: &Entry, task: &Task, key: &Key) -> bool {
     let is_same_task = entry.claim.workflow_instance_id == task.workflow_instance_id
         && entry.claim.reference_task_name == task.reference_task_name;
     is_same_task
-        && entry.key.as_ref().is_some_and(|kept| {
-            kept.conductor == key.conductor
-                && kept.iteration == key.iteration
-                && kept.basis.is_same(&key.basis)
-        })
+        && entry
+            .key
+            .as_ref()
+            .is_some_and(|kept| kept.iteration == key.iteration && kept.basis.is_same(&key.basis))
 }
 
 fn of_entry(number: u64, entry: &Entry) -> Option<Adoptable> {
@@ -88,3 +87,7 @@ fn of_entry(number: u64, entry: &Entry) -> Option<Adoptable> {
     let published = output.workspace.map(|workspace| workspace.reference);
     Some(Adoptable { number, task_id, result: output.result, published, staged })
 }
+
+#[cfg(test)]
+#[path = "adoptable_tests.rs"]
+mod tests;

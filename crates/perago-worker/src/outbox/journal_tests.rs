@@ -11,7 +11,7 @@ fn record(kind: u8, number: u64) -> Record {
     let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
     match kind % 6 {
         0 => {
-            let key = number.is_multiple_of(2).then(|| Key::of(&task, "c".into(), None));
+            let key = number.is_multiple_of(2).then(|| Key::of(&task, None));
             Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
         }
         1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),

@@ -10,11 +10,10 @@ use serde_json::value::RawValue;
 /// Deeper parts of an input are taken as they are written: another spelling of them is another input.
 const DEEPEST: usize = 64;
 
-/// The work of an attempt, beside what its [`Claim`](super::Claim) says, and what its result depends on.
+/// The work of an attempt, beside what its [`Claim`](super::Claim) says, and what its result depends on. The server's
+/// address is no part of it: it may be reached by another one after a restart, and ids of tasks are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
-    /// The Conductor that schedules it: its address, without credentials.
-    pub conductor: String,
     /// Iteration of an enclosing loop.
     pub iteration: i64,
     /// What the result depends on.
@@ -23,11 +22,11 @@ pub struct Key {
 
 impl Key {
     /// The key of a polled task; `code_hash` stands for the code that would run it, if that is known.
-    pub fn of(task: &Task, conductor: String, code_hash: Option<String>) -> Self {
+    pub fn of(task: &Task, code_hash: Option<String>) -> Self {
         // An input that the server has moved away cannot be read.
         let is_here = task.external_input_payload_storage_path.is_none();
         let input_hash = is_here.then(|| input_hash(&task.input_data));
-        Self { conductor, iteration: task.iteration, basis: Basis { input_hash, code_hash } }
+        Self { iteration: task.iteration, basis: Basis { input_hash, code_hash } }
     }
 }
 

@@ -25,6 +25,8 @@ pub use journal::{Journal, JournalError};
 pub use key::Key;
 pub use recover::resolve;
 pub(crate) use recover::{is_delivered, reason_of};
+#[cfg(test)]
+pub(crate) use recover::{Settled, Step, step, write_down};
 
 use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};

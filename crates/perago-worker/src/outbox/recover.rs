@@ -23,7 +23,7 @@ const LATE_BEAT_READ_BACKS: [Duration; 3] =
 
 /// How an entry was settled.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// The server has the outcome.
     Delivered,
     /// The task waits in the queue again: its body had not finished.
@@ -71,7 +71,7 @@ pub async fn resolve(
 }
 
 /// Closes the entry, or keeps it and returns why: a retry that we are handed may adopt it.
-pub(super) fn write_down(
+pub(crate) fn write_down(
     outbox: &Outbox,
     (number, entry): (u64, &Entry),
     settled: &Settled,
@@ -98,6 +98,33 @@ fn unpublished(entry: &Entry) -> String {
     }
 }
 
+/// What to do next about an entry.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// The server says nothing.
+    AskAgain,
+    /// Report the outcome: the task is still ours.
+    Deliver(&'a Outcome),
+    /// Give the task back: it is still ours, and there is no outcome.
+    Release(&'a Task),
+    /// Nothing is left to do.
+    Settle(Settled),
+}
+
+/// Decides by what the server shows.
+pub(crate) fn step<'a>(entry: &'a Entry, shown: &'a Result<Option<Task>, Error>) -> Step<'a> {
+    let task = shown.as_ref().ok().and_then(Option::as_ref);
+    match (ownership(&entry.claim, shown), &entry.outcome, task) {
+        (Ownership::Ours, Some(outcome), _) => Step::Deliver(outcome),
+        (Ownership::Ours, None, Some(task)) => Step::Release(task),
+        (Ownership::Lost(reason), Some(outcome), _) => {
+            Step::Settle(of_lost(entry, reason, shown, outcome))
+        }
+        (Ownership::Lost(_), None, _) => Step::Settle(Settled::Nothing),
+        (Ownership::Unreachable | Ownership::Ours, ..) => Step::AskAgain,
+    }
+}
+
 async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settled {
     if entry.outcome.is_none() {
         tokio::time::sleep_until(polls_ended).await;
@@ -105,14 +132,13 @@ async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settl
     let mut failures = 0;
     loop {
         let shown = context.client.get_task(&entry.claim.task_id).await;
-        let step = match (ownership(&entry.claim, &shown), &entry.outcome) {
-            (Ownership::Unreachable, _) => None,
-            (Ownership::Ours, Some(outcome)) => deliver(context, entry, outcome).await,
-            (Ownership::Ours, None) => release(context, &shown).await,
-            (Ownership::Lost(reason), Some(outcome)) => Some(of_lost(entry, reason, &shown, outcome)),
-            (Ownership::Lost(_), None) => Some(Settled::Nothing),
+        let settled = match step(entry, &shown) {
+            Step::AskAgain => None,
+            Step::Deliver(outcome) => deliver(context, entry, outcome).await,
+            Step::Release(task) => release(context, task).await,
+            Step::Settle(settled) => Some(settled),
         };
-        if let Some(settled) = step {
+        if let Some(settled) = settled {
             return settled;
         }
         if failures == 0 {
@@ -146,8 +172,7 @@ async fn deliver(context: &Context, entry: &Entry, outcome: &Outcome) -> Option<
 }
 
 /// Gives a task back whose body died with the earlier supervisor. `None`: look again.
-async fn release(context: &Context, shown: &Result<Option<Task>, Error>) -> Option<Settled> {
-    let Ok(Some(task)) = shown else { return None };
+async fn release(context: &Context, task: &Task) -> Option<Settled> {
     let released = context.client.update_task(&TaskResult::release(task, &context.worker_id)).await;
     released.is_ok().then_some(Settled::Released)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use perago_contract::{FailureCode, OnMovedHead};
 
-use super::history::History;
+use super::history::{History, Walk};
 use super::machine::PublishFailure;
 use super::run::{Run, Source, Target, delete_older, older_branches, read_history};
 use super::{AttemptControl, PublishReport, report};
@@ -142,7 +142,7 @@ fn is_adoptable(stamp: &CommitStamp, request: &AdoptRequest<'_>) -> bool {
 /// What an earlier attempt has published and nothing of this work has touched since. Pure.
 fn standing(history: &History, request: &AdoptRequest<'_>) -> Option<Adopted> {
     let kept = |commit: &CommitId| Adopted { result: None, task_id: None, report: report_of(commit) };
-    for commit in &history.commits {
+    for (place, commit) in history.commits.iter().enumerate() {
         if request.published == Some(commit.id.as_str()) {
             return Some(kept(&commit.id));
         }
@@ -151,6 +151,12 @@ fn standing(history: &History, request: &AdoptRequest<'_>) -> Option<Adopted> {
         };
         // Without a second parent it is a revert of ours.
         let staged = commit.parents.get(1)?;
+        // Whoever made it may have died before it saw that another commit had come between, and undid its own.
+        let below = History { commits: history.commits[place + 1..].to_vec(), ..history.clone() };
+        let is_alone = below.reaches_input && Walk::of(&below, &request.stamp.work).foreign_count == 0;
+        if request.on_moved_head == OnMovedHead::Fail && !is_alone {
+            return None;
+        }
         if request.staged == Some(staged.as_str()) {
             return Some(kept(&commit.id));
         }

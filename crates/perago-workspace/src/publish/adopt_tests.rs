@@ -95,6 +95,17 @@ fn only_the_newest_publication_counts_and_none_that_was_undone() {
 }
 
 #[test]
+fn a_publication_over_what_others_had_put_there_is_not_taken_for_done() {
+    let theirs = commit("theirs", &["input"], None);
+    let ours = commit("ours", &["theirs", "s"], Some(&stamp(1, "same")));
+    let commits = vec![ours, theirs];
+    assert_eq!(found(commits.clone(), None, None), None);
+    assert_eq!(found(commits.clone(), None, Some("s")), None);
+    // Its outcome was known, so it had been judged.
+    assert!(found(commits, Some("ours"), None).is_some());
+}
+
+#[test]
 fn a_kept_result_needs_its_commit_alone() {
     let mut silent = stamp(1, "same");
     silent.basis = Basis::default();
