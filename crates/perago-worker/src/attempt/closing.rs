@@ -76,11 +76,7 @@ pub(crate) fn settle_entry(outbox: &Outbox, entry: u64, kept: Option<&str>, is_d
 }
 
 /// Why a result is kept; none when there is nothing to keep.
-pub(crate) fn kept_reason(
-    closing: Closing,
-    entry: &Entry,
-    shown: Option<TaskStatus>,
-) -> Option<String> {
+pub(crate) fn kept_reason(closing: Closing, entry: &Entry, shown: Option<TaskStatus>) -> Option<String> {
     let has_result = entry.returned.is_some() || entry.outcome.is_some();
     match closing {
         Closing::Delivered | Closing::Waiting => None,

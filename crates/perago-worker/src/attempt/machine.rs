@@ -217,7 +217,7 @@ impl Machine {
 
     /// Whether the lease has run out without contact.
     pub fn is_lapsed(&self, now: Moment) -> bool {
-        now > self.lease.deadline()
+        now >= self.lease.deadline()
     }
 
     /// When [`Event::Tick`] is due at the latest.

@@ -98,7 +98,8 @@ fn a_workspace_result_comes_with_its_commit_or_with_what_was_staged() {
     let of = |entry: Entry| newest(&[(1, entry)].into(), &own, &key(&own));
     let staged = Staged { branch: "b".to_owned(), commit: "s".to_owned() };
     let returned = Returned { at: 2, result: raw("7") };
-    let output = r#"{"workspace":{"repository":"r","branch":"main","refType":"commit","ref":"c"},"result":7}"#;
+    let output =
+        r#"{"workspace":{"repository":"r","branch":"main","refType":"commit","ref":"c"},"result":7}"#;
     let published = Entry {
         staged: Some(staged.clone()),
         returned: Some(returned.clone()),

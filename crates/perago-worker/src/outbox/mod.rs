@@ -24,9 +24,9 @@ pub use entry::{Claim, Entry, Kept, Outcome, Record, Returned, Staged};
 pub use journal::{Journal, JournalError};
 pub use key::Key;
 pub use recover::resolve;
-pub(crate) use recover::{is_delivered, reason_of};
 #[cfg(test)]
 pub(crate) use recover::{Settled, Step, step, write_down};
+pub(crate) use recover::{is_delivered, reason_of};
 
 use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};

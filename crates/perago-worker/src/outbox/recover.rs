@@ -117,9 +117,7 @@ pub(crate) fn step<'a>(entry: &'a Entry, shown: &'a Result<Option<Task>, Error>)
     match (ownership(&entry.claim, shown), &entry.outcome, task) {
         (Ownership::Ours, Some(outcome), _) => Step::Deliver(outcome),
         (Ownership::Ours, None, Some(task)) => Step::Release(task),
-        (Ownership::Lost(reason), Some(outcome), _) => {
-            Step::Settle(of_lost(entry, reason, shown, outcome))
-        }
+        (Ownership::Lost(reason), Some(outcome), _) => Step::Settle(of_lost(entry, reason, shown, outcome)),
         (Ownership::Lost(_), None, _) => Step::Settle(Settled::Nothing),
         (Ownership::Unreachable | Ownership::Ours, ..) => Step::AskAgain,
     }
