@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::busy_slot::BusySlot;
 use super::drive::Context;
-use super::outcome::MAX_OUTPUT_BYTES;
+use super::outcome::refused_result;
 use crate::executor::message::{Assignment, Ended, Failure, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
@@ -208,7 +208,7 @@ impl BodyRun {
 /// The result of a body whose workspace is to be published: one that can be reported.
 fn publishable(ended: &Ended) -> Option<&RawValue> {
     match &ended.outcome {
-        Outcome::Completed(result) if result.get().len() <= MAX_OUTPUT_BYTES => Some(result),
+        Outcome::Completed(result) if refused_result(result).is_none() => Some(result),
         _ => None,
     }
 }

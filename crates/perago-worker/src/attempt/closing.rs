@@ -1,23 +1,24 @@
 //! What becomes of an attempt's result when the attempt ends.
 
-use perago_conductor::{Error, Task, TaskResult, TaskStatus};
+use perago_conductor::TaskStatus;
 use serde_json::Value;
 
 use super::Attempt;
-use crate::attempt::machine::{Closing, LostReason, Ownership, ReadBack};
+use crate::attempt::machine::Closing;
 use crate::attempt::outcome::Finished;
-use crate::attempt::ownership::ownership;
 use crate::executor::message::Outcome;
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
-use crate::outbox::{Claim, Entry, Outbox, is_delivered, reason_of};
+use crate::outbox::{Entry, Outbox, reason_of};
 use crate::worker_instruments::AttemptOutcome;
 
 impl Attempt {
     pub(super) fn close(&self, closing: Closing) {
         let (context, entry) = (&self.context, self.entry);
         context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
-        let left = context.outbox.entry(entry);
+        // What the server does not take back now, the next start gives back.
+        let is_left_open = closing == Closing::Released && !self.is_given_back;
+        let left = context.outbox.entry(entry).filter(|_| !is_left_open);
         let kept = left.and_then(|left| kept_reason(closing, &left, self.shown.get()));
         match closing {
             // The next start of a worker on this state directory delivers it.
@@ -25,6 +26,7 @@ impl Attempt {
                 let message = "the result is not delivered yet; the next start of this worker delivers it";
                 self.log(Level::Warning, "result_waits", message, |record| record);
             }
+            _ if is_left_open => {}
             _ => settle_entry(&context.outbox, entry, kept.as_deref(), self.is_result_doubtful),
         }
         match (closing, kept) {
@@ -100,23 +102,5 @@ fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
             None => AttemptOutcome::Completed,
             Some(code) => AttemptOutcome::Failed(code),
         },
-    }
-}
-
-/// What a read after the update says of our outcome.
-pub(crate) fn read_back(
-    claim: &Claim,
-    read: &Result<Option<Task>, Error>,
-    result: Option<&TaskResult>,
-) -> ReadBack {
-    match (ownership(claim, read), read, result) {
-        (Ownership::Unreachable, ..) => ReadBack::Unreachable,
-        (Ownership::Ours, ..) => ReadBack::Undone,
-        (Ownership::Lost(LostReason::Terminal), Ok(Some(task)), Some(result))
-            if is_delivered(task, claim, result) =>
-        {
-            ReadBack::Settled
-        }
-        (Ownership::Lost(reason), ..) => ReadBack::Ended(reason),
     }
 }

@@ -14,7 +14,7 @@ use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
 use super::machine::{BeatAnswer, Effect, Event, LostReason, Machine, UpdateAnswer};
 use super::outcome::Finished;
-use super::ownership::ownership;
+use super::ownership::{ownership, read_back, status_of};
 use crate::clock::Clock;
 use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
@@ -105,6 +105,8 @@ struct Attempt {
     started_at: Moment,
     is_measured: bool,
     abandoned: bool,
+    /// The server has taken the task back.
+    is_given_back: bool,
     stopped_for: Option<StoppedFor>,
     /// The body has returned after it was told to stop.
     is_result_doubtful: bool,
@@ -140,6 +142,7 @@ impl Attempt {
             started_at: now,
             is_measured: false,
             abandoned: false,
+            is_given_back: false,
             stopped_for: None,
             is_result_doubtful: false,
             stop: watch::Sender::new(false),
@@ -325,7 +328,7 @@ impl Attempt {
                     let read = context.client.get_task(&task.task_id).await;
                     shown.set(status_of(&read));
                     let result = finished.as_ref().map(|finished| &finished.result);
-                    Event::ReadBackAnswered(closing::read_back(&Claim::of(&task), &read, result))
+                    Event::ReadBackAnswered(read_back(&Claim::of(&task), &read, result))
                 });
             }
             Effect::SendUpdate => self.send_update(),
@@ -344,7 +347,7 @@ impl Attempt {
                 self.slot = None;
                 self.context.instruments.result_settled(self.number);
             }
-            Effect::Release => self.release().await,
+            Effect::Release => self.is_given_back = self.release().await,
             Effect::Close(closing) => {
                 // An attempt that was given up has no end of a body.
                 if !self.is_measured {
@@ -399,7 +402,8 @@ impl Attempt {
 
     fn enforce_strict_lease(&mut self, now: Moment) {
         let is_body_wanted = self.finished.is_none() && self.stopped_for.is_none();
-        if self.context.strict_lease && is_body_wanted && self.machine.is_lapsed(now) {
+        let can_stop = self.slot.as_ref().is_some_and(|slot| slot.lease().can_stop_body());
+        if self.context.strict_lease && can_stop && is_body_wanted && self.machine.is_lapsed(now) {
             self.stopped_for = Some(StoppedFor::Lapse);
             self.log(
                 Level::Warning,
@@ -411,7 +415,8 @@ impl Attempt {
         }
     }
 
-    async fn release(&self) {
+    /// Gives the task back; whether the server has taken it.
+    async fn release(&self) -> bool {
         // Whoever gets the task next must not meet a body that still runs.
         let grace = self.context.stop_grace;
         self.stop_body(grace);
@@ -427,6 +432,7 @@ impl Attempt {
         self.log(Level::Info, "task_released", "task given back to the queue", |record| {
             record.with("released", released)
         });
+        released
     }
 
     fn log(&self, level: Level, event: &'static str, message: &str, more: impl FnOnce(Record) -> Record) {
@@ -450,10 +456,6 @@ fn beat_answer(beat: &Result<(), Error>) -> BeatAnswer {
         Err(error) if error.status().is_some() || !error.may_have_been_received() => BeatAnswer::Refused,
         Err(_) => BeatAnswer::Unknown,
     }
-}
-
-fn status_of(read: &Result<Option<Task>, Error>) -> Option<TaskStatus> {
-    read.as_ref().ok().and_then(Option::as_ref).map(|task| task.status)
 }
 
 fn lost_text(reason: LostReason) -> &'static str {

@@ -9,10 +9,10 @@ use perago_contract::envelope::{RefType, TaskOutput, WorkspaceRef};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::drive::closing::{kept_reason, read_back, settle_entry};
+use super::drive::closing::{kept_reason, settle_entry};
 use super::lease::Lease;
 use super::machine::{BeatAnswer, Closing, Effect, Event, Machine, Ownership, ReadBack, UpdateAnswer};
-use super::ownership::ownership;
+use super::ownership::{ownership, read_back};
 use crate::executor::message::{Ended, Outcome};
 use crate::executor::result_file::AttemptId;
 use crate::logs::Logger;

@@ -45,6 +45,7 @@ struct Inner {
     next: Cell<u64>,
     retention: Duration,
     logger: Logger,
+    /// The journal lacks steps.
     is_failing: Cell<bool>,
 }
 
@@ -79,22 +80,16 @@ impl Outbox {
             logger: logger.clone(),
             is_failing: Cell::new(false),
         };
-        let outbox = Self(Rc::new(inner));
-        outbox.drop_expired();
-        outbox.0.compact();
-        Ok(outbox)
+        inner.shorten();
+        Ok(Self(Rc::new(inner)))
     }
 
     /// Forgets what was kept for long enough.
     pub fn drop_expired(&self) {
-        let oldest = now() - i64::try_from(self.0.retention.as_millis()).unwrap_or(i64::MAX);
+        let oldest = self.0.oldest_kept();
         let is_expired = |entry: &Entry| entry.kept.as_ref().is_some_and(|kept| kept.at < oldest);
-        let entries = self.0.entries.borrow();
-        let expired: Vec<u64> =
-            entries.iter().filter(|(_, entry)| is_expired(entry)).map(|(number, _)| *number).collect();
-        drop(entries);
-        for number in expired {
-            self.closed(number);
+        if self.0.entries.borrow().values().any(is_expired) {
+            self.0.shorten();
         }
     }
 
@@ -205,34 +200,51 @@ impl Inner {
         // What is done with leaves nothing to compact for.
         let written = self.journal.borrow_mut().append(number, &record);
         entry::apply(&mut self.entries.borrow_mut(), number, record);
-        self.tell(written);
-        if self.journal.borrow().is_long() {
-            self.compact();
-        }
-    }
-
-    fn compact(&self) {
-        let written = self.journal.borrow_mut().rewrite(&self.entries.borrow());
-        self.tell(written);
-    }
-
-    /// The first failure and the end of failures: a full disk must not be filled further.
-    fn tell(&self, written: std::io::Result<()>) {
-        let is_failing = written.is_err();
-        if self.is_failing.replace(is_failing) == is_failing {
-            return;
-        }
         match written {
-            Ok(()) => self.logger.event(Level::Info, "journal_recovered", "the journal can be written again"),
-            Err(error) => self.logger.write(
-                LogRecord::new(
-                    Level::Error,
-                    "journal_failed",
-                    "the journal cannot be written: outcomes that are not delivered die with this process",
-                )
-                .with("error", error.to_string()),
-            ),
+            Err(error) => self.begin_to_fail(&error),
+            Ok(()) if self.is_failing.get() => self.recover(),
+            Ok(()) if self.journal.borrow().is_long() => self.shorten(),
+            Ok(()) => {}
         }
+    }
+
+    /// Once for all failures in a row: a full disk must not be filled further.
+    fn begin_to_fail(&self, error: &std::io::Error) {
+        if !self.is_failing.replace(true) {
+            let message =
+                "the journal cannot be written: outcomes that are not delivered die with this process";
+            let record = LogRecord::new(Level::Error, "journal_failed", message);
+            self.logger.write(record.with("error", error.to_string()));
+        }
+    }
+
+    /// Writes what the journal lacks.
+    fn recover(&self) {
+        if self.compact().is_ok() {
+            self.is_failing.set(false);
+            self.logger.event(Level::Info, "journal_recovered", "the journal can be written again");
+        }
+    }
+
+    fn shorten(&self) {
+        if let Err(error) = self.compact() {
+            let message = "the journal cannot be written anew; it grows, and lacks nothing";
+            let record = LogRecord::new(Level::Warning, "journal_failed", message);
+            self.logger.write(record.with("error", error.to_string()));
+        }
+    }
+
+    fn oldest_kept(&self) -> i64 {
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        now().saturating_sub(retention)
+    }
+
+    /// Writes the journal anew, without what was kept for long enough.
+    fn compact(&self) -> std::io::Result<()> {
+        let oldest = self.oldest_kept();
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
+        self.journal.borrow_mut().rewrite(&entries)
     }
 }
 
