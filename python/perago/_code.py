@@ -1,4 +1,4 @@
-"""Digits that stand for the code of a task, so that a result is taken over only where the same code would make it."""
+"""Digits that stand for the code of a task: a result is taken over only where the same code would make it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def code_hash(module_target: str, description: dict[str, Any]) -> str:
     """Return 64 hexadecimal digits that change with the code of an imported module.
 
     They stand for what the task declares, the version of Python, the installed distributions with their
-    versions, and the contents of the source files that are not installed: those of the modules that the import
-    has loaded, those of the package that the module is in, and those beside a module that is in none. Files that a
-    body reads, variables and other programs have no part in it.
+    versions, and the contents of the source files that are not installed: those of the modules that the
+    import has loaded, those of the package that the module is in, and those beside a module that is in none.
+    Files that a body reads, variables and other programs have no part in it.
 
     Args:
         module_target: The module as Python imports it.

@@ -23,14 +23,14 @@ ONE_ORDER_SECONDS = 0.03 + 0.05
 MODULES = Path(__file__).resolve().parents[1] / "worker" / "modules"
 
 
-def other_code(root: Path) -> Path:
-    """Return a copy of the modules that differs from them by a comment."""
+def other_code(root: Path) -> str:
+    """Return the folder of a copy of the modules that differs from them by a comment."""
     copy = root / "other code"
     shutil.copytree(MODULES, copy)
     for module in copy.glob("*.py"):
         with module.open("a") as file:
             file.write("# changed\n")
-    return copy
+    return str(copy)
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
         task: str,
         *arguments: str,
         module: str = "scenario",
-        modules: Path = MODULES,
+        modules: str = str(MODULES),
         poll_timeout: str | None = "200ms",
         **variables: str,
     ) -> None:

@@ -124,7 +124,7 @@ class Workshop:
         self.proxy.__enter__()
         self.worker = self.another("first")
 
-    def another(self, name: str, modules: Path = MODULES) -> Worker:
+    def another(self, name: str, modules: str = str(MODULES)) -> Worker:
         """Start one more worker of the task, with folders and a host of its own."""
         variables = {"PERAGO_HOST_ID": name, **self._variables}
         url, slots = self.conductor.url, str(self._slots)

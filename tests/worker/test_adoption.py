@@ -23,7 +23,7 @@ RETRIED = {"retryCount": 20, "responseTimeoutSeconds": 1}
 
 
 def timed_out(conductor: Conductor, run: str) -> str:
-    """Let the server time the first attempt of a run out and schedule its retry; return the first task's id."""
+    """Let the server time the first attempt of a run out and schedule its retry; return its task's id."""
 
     def is_retried() -> bool:
         conductor.decide(run)
@@ -67,7 +67,7 @@ def test_the_successor_of_a_killed_worker_adopts_its_result(
         worker.signal(signal.SIGKILL)
         worker.wait()
     first = timed_out(conductor, run)
-    modules = MODULES if code == "same" else other_code(tmp_path)
+    modules = str(MODULES) if code == "same" else other_code(tmp_path)
     with Worker(tmp_path, conductor.url, task_name, modules=modules) as successor:
         task = conductor.wait_task(run)
         assert (task["status"], task["retryCount"]) == ("COMPLETED", 1)
@@ -259,9 +259,7 @@ def test_a_published_result_that_was_not_taken_is_reported_by_the_retry(
 ) -> None:
     with Proxy(engine.url) as way:
         seen = Conductor(way.url, "embedded")
-        with Workshop(
-            tmp_path, seen, embedded_url, definition=RETRIED, slots=2, read_only=read_only
-        ) as shop:
+        with Workshop(tmp_path, seen, embedded_url, definition=RETRIED, slots=2, read_only=read_only) as shop:
             repository = shop.repository()
             way.before = refuse_results
             run = engine.start(shop.task, {"write": {"a": "changed"}}, workspace_input(repository))
