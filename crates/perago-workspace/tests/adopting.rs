@@ -1,5 +1,7 @@
 //! A retry that finds what its predecessor has staged or published, wherever the predecessor stopped.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::sync::Arc;

@@ -12,6 +12,15 @@ use crate::logs::{Level, Record};
 use crate::outbox::{Entry, Outbox, reason_of};
 use crate::worker_instruments::AttemptOutcome;
 
+/// What a result that is kept is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// It can stand for another attempt.
+    Whole,
+    /// Its body ended after it had been told to stop: it may be half of one.
+    Doubtful,
+}
+
 impl Attempt {
     pub(super) fn close(&self, closing: Closing) {
         let (context, entry) = (&self.context, self.entry);
@@ -27,7 +36,7 @@ impl Attempt {
                 self.log(Level::Warning, "result_waits", message, |record| record);
             }
             _ if is_left_open => {}
-            _ => settle_entry(&context.outbox, entry, kept.as_deref(), self.is_result_doubtful),
+            _ => settle_entry(&context.outbox, entry, kept.as_deref(), self.worth),
         }
         match (closing, kept) {
             (Closing::Undeliverable, _) => {
@@ -57,7 +66,7 @@ impl Attempt {
             return;
         }
         // It was told to stop before it ended, or about then.
-        self.is_result_doubtful = true;
+        self.worth = Worth::Doubtful;
         if context.workspaces.is_some() {
             context.outbox.returned(self.entry, result);
             return;
@@ -69,10 +78,10 @@ impl Attempt {
 }
 
 /// Closes the entry of an attempt that has ended, or keeps its result with the reason.
-pub(crate) fn settle_entry(outbox: &Outbox, entry: u64, kept: Option<&str>, is_doubtful: bool) {
+pub(crate) fn settle_entry(outbox: &Outbox, entry: u64, kept: Option<&str>, worth: Worth) {
     match kept {
         None => outbox.closed(entry),
-        Some(reason) if is_doubtful => outbox.kept_in_doubt(entry, reason),
+        Some(reason) if worth == Worth::Doubtful => outbox.kept_in_doubt(entry, reason),
         Some(reason) => outbox.kept(entry, reason),
     }
 }

@@ -28,6 +28,8 @@ use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
 #[path = "closing.rs"]
 pub(super) mod closing;
 
+use closing::Worth;
+
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -108,8 +110,7 @@ struct Attempt {
     /// The server has taken the task back.
     is_given_back: bool,
     stopped_for: Option<StoppedFor>,
-    /// The body has returned after it was told to stop.
-    is_result_doubtful: bool,
+    worth: Worth,
     /// The body was told to stop: it must not begin again on another executor, and transfers end.
     stop: watch::Sender<bool>,
     mail_sender: mpsc::UnboundedSender<WorkspaceMail>,
@@ -144,7 +145,7 @@ impl Attempt {
             abandoned: false,
             is_given_back: false,
             stopped_for: None,
-            is_result_doubtful: false,
+            worth: Worth::Whole,
             stop: watch::Sender::new(false),
             mail_sender,
             mail,

@@ -154,6 +154,17 @@ enum Phase {
 const LATE_BEAT_READ_BACKS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
+/// How far the update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Update {
+    /// Never sent, and the lease has not run out.
+    Untried,
+    /// It may be too late for it, or the server may have it already.
+    Tried,
+    /// The server said that it took it.
+    Accepted,
+}
+
 /// A fence that was asked for and does not hold yet.
 #[derive(Debug, Clone, Copy)]
 struct Fence {
@@ -181,8 +192,7 @@ pub struct Machine {
     status_interval: Duration,
     fence: Option<Fence>,
     failures: u32,
-    update_tried: bool,
-    update_accepted: bool,
+    update: Update,
     slot_freed: bool,
 }
 
@@ -204,8 +214,7 @@ impl Machine {
             status_interval,
             fence: None,
             failures: 0,
-            update_tried: false,
-            update_accepted: false,
+            update: Update::Untried,
             slot_freed: false,
         }
     }
@@ -257,7 +266,7 @@ impl Machine {
     fn on_body_ended(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Running if self.is_lapsed(now) => {
-                self.update_tried = true;
+                self.update = Update::Tried;
                 self.phase = Phase::Verifying { not_before: now, round: 0 };
             }
             Phase::Running => self.phase = Phase::Reporting { not_before: now },
@@ -313,16 +322,16 @@ impl Machine {
         match answer {
             UpdateAnswer::Accepted => {
                 self.failures = 0;
-                self.update_accepted = true;
+                let before = std::mem::replace(&mut self.update, Update::Accepted);
                 self.free_slot(effects);
-                if self.beats_sent == 0 && !self.update_tried && !self.is_lapsed(now) {
+                if self.beats_sent == 0 && before == Update::Untried && !self.is_lapsed(now) {
                     self.close(Closing::Delivered, effects);
                 } else {
                     self.phase = Phase::Verifying { not_before: now, round: 0 };
                 }
             }
             UpdateAnswer::Retryable => {
-                self.update_tried = true;
+                self.update = Update::Tried;
                 self.failures = self.failures.saturating_add(1);
                 self.phase = Phase::Verifying { not_before: now + retry_delay(self.failures), round: 0 };
             }
@@ -340,7 +349,9 @@ impl Machine {
                 _ => self.close(Closing::Delivered, effects),
             },
             // Not undone: never done.
-            ReadBack::Undone if !self.update_accepted => self.phase = Phase::Reporting { not_before: now },
+            ReadBack::Undone if self.update != Update::Accepted => {
+                self.phase = Phase::Reporting { not_before: now }
+            }
             ReadBack::Undone => {
                 self.failures = self.failures.saturating_add(1);
                 self.phase = Phase::Reporting { not_before: now + retry_delay(self.failures - 1) };
@@ -362,7 +373,7 @@ impl Machine {
             Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
             // What was accepted and not read back may have been ignored.
             Phase::Reporting { .. } | Phase::Updating | Phase::Verifying { .. } | Phase::Reading { .. } => {
-                self.close(Closing::Waiting, effects)
+                self.close(Closing::Waiting, effects);
             }
             Phase::Closed => {}
         }

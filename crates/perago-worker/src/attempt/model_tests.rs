@@ -9,7 +9,7 @@ use perago_contract::envelope::{RefType, TaskOutput, WorkspaceRef};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::drive::closing::{kept_reason, settle_entry};
+use super::drive::closing::{Worth, kept_reason, settle_entry};
 use super::lease::Lease;
 use super::machine::{BeatAnswer, Closing, Effect, Event, Machine, Ownership, ReadBack, UpdateAnswer};
 use super::ownership::{ownership, read_back};
@@ -43,7 +43,7 @@ struct Live {
     machine: Machine,
     stage: Stage,
     is_stopped: bool,
-    is_doubtful: bool,
+    worth: Worth,
     result: Option<String>,
     staged: Option<String>,
     adopted: Option<u64>,
@@ -188,7 +188,7 @@ impl World {
             entry,
             stage: Stage::Body,
             is_stopped: false,
-            is_doubtful: false,
+            worth: Worth::Whole,
             result: None,
             staged: None,
             adopted: None,
@@ -265,7 +265,7 @@ impl World {
     fn after_body(&mut self, live: &mut Live, result: &str) -> Alive<()> {
         self.effect()?;
         if live.is_stopped {
-            live.is_doubtful = true;
+            live.worth = Worth::Doubtful;
             live.stage = Stage::Over;
             if self.has_workspace {
                 self.outbox.returned(live.entry, &raw(result));
@@ -388,7 +388,7 @@ impl World {
         let live = &self.lives[index];
         let kept = self.outbox.entry(live.entry).and_then(|entry| kept_reason(closing, &entry, live.shown));
         if closing != Closing::Waiting {
-            settle_entry(&self.outbox, live.entry, kept.as_deref(), live.is_doubtful);
+            settle_entry(&self.outbox, live.entry, kept.as_deref(), live.worth);
         }
         Ok(())
     }
@@ -503,7 +503,7 @@ impl World {
         }
     }
 
-    fn after(&mut self, outcome: Alive<()>) {
+    fn after(&mut self, outcome: &Alive<()>) {
         if outcome.is_err() {
             self.lives.clear();
             self.outbox = open(&self.folder);
@@ -530,7 +530,7 @@ impl World {
             }
             for choice in [15, 0, 3, 5, 5, 5, 5, 11] {
                 let outcome = self.act(choice, round);
-                self.after(outcome);
+                self.after(&outcome);
             }
             let is_orphaned = is_over && self.last().status == TaskStatus::InProgress;
             if is_orphaned && self.lives.is_empty() {
@@ -538,7 +538,7 @@ impl World {
             }
             // What an attempt left to the next start comes with it.
             if self.lives.is_empty() && self.recovering.is_empty() {
-                self.after(Err(Crash));
+                self.after(&Err(Crash));
             }
         }
         false
@@ -569,7 +569,7 @@ proptest! {
         let mut world = World::new(has_workspace, crashes);
         for (choice, index) in choices {
             let outcome = world.act(choice, index);
-            world.after(outcome);
+            world.after(&outcome);
             prop_assert!(world.merged.len() <= 1, "two publications: {:?}", world.merged);
         }
         prop_assert!(world.calm_down(), "it does not end: {:?} {:?}", world.tasks, world.recovering);

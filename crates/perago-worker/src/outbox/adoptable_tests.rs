@@ -43,8 +43,8 @@ fn finished(task: &Task, status: ResultStatus, output: &str) -> Entry {
     Entry { outcome: Some(Outcome { at: 2, result, failure_code: None }), ..claimed(task) }
 }
 
-fn kept(is_doubtful: bool) -> Option<Kept> {
-    Some(Kept { at: 3, reason: "gone".to_owned(), is_doubtful })
+fn kept(is_doubtful: bool) -> Kept {
+    Kept { at: 3, reason: "gone".to_owned(), is_doubtful }
 }
 
 /// What retry 2 finds in an outbox with these entries: number and result.
@@ -62,7 +62,7 @@ fn first() -> Entry {
 fn the_newest_completed_result_of_the_same_work_is_found_kept_or_not() {
     let second = finished(&task(1, 3, INPUT), ResultStatus::Completed, r#"{"result":2}"#);
     assert_eq!(found(vec![first()]), Some((1, "1.10".to_owned())));
-    assert_eq!(found(vec![Entry { kept: kept(false), ..first() }]), Some((1, "1.10".to_owned())));
+    assert_eq!(found(vec![Entry { kept: Some(kept(false)), ..first() }]), Some((1, "1.10".to_owned())));
     assert_eq!(found(vec![second, first()]), Some((1, "2".to_owned())));
 }
 
@@ -81,7 +81,7 @@ fn nothing_else_is_found() {
         ("unknown code", Entry { key: Some(Key::of(&earlier(), None)), ..first() }),
         ("an older version's claim", Entry { key: None, ..first() }),
         ("a failure", finished(&earlier(), ResultStatus::Failed, "{}")),
-        ("what ended after it was told to stop", Entry { kept: kept(true), ..first() }),
+        ("what ended after it was told to stop", Entry { kept: Some(kept(true)), ..first() }),
         ("no outcome", claimed(&earlier())),
         ("an output that is none", finished(&earlier(), ResultStatus::Completed, "{}")),
     ] {

@@ -70,15 +70,12 @@ impl Workspaces {
                 () = stopped(adopting.stop.clone()) => None,
                 result = adopt_in(&service, &adopting) => Some(result),
             };
-            match result {
-                Some(result) => {
-                    let _ = answer.send(result);
-                }
-                None => {
-                    let (stamp, repository) = (&adopting.stamp, &adopting.input.repository);
-                    let about = Labels::of(stamp);
-                    withdraw(&service, repository, &stamp.staging_branch(), &about, &adopting.logger).await;
-                }
+            if let Some(result) = result {
+                let _ = answer.send(result);
+            } else {
+                let (stamp, repository) = (&adopting.stamp, &adopting.input.repository);
+                let about = Labels::of(stamp);
+                withdraw(&service, repository, &stamp.staging_branch(), &about, &adopting.logger).await;
             }
             drop(adopting.alive);
         });

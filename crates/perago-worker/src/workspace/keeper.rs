@@ -169,7 +169,7 @@ async fn keep(service: Arc<WorkspaceService>, keeping: Keeping, ends: Ends) {
             }
             None => {
                 withdraw(&service, workspace.repository_name(), &workspace.staging_branch(), &about, &logger)
-                    .await
+                    .await;
             }
         }
     }
