@@ -20,6 +20,8 @@ from support.workshop import BASE, Repository, Workshop, attempts, workspace_inp
 from .test_outbox import refuse_results, status
 
 RETRIED = {"retryCount": 20, "responseTimeoutSeconds": 1}
+# A body must have ended before its task can time out, on a busy machine too.
+ENDED_IN_TIME = {**RETRIED, "responseTimeoutSeconds": 4}
 
 
 def timed_out(conductor: Conductor, run: str) -> str:
@@ -38,7 +40,7 @@ def timed_out(conductor: Conductor, run: str) -> str:
 def test_a_worker_adopts_its_own_result_when_it_is_handed_the_retry(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
-    conductor.define(task_name, **RETRIED)
+    conductor.define(task_name, **ENDED_IN_TIME)
     proxy.before = refuse_results
     with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "echo", "text": "kept", "number": 7})
@@ -59,7 +61,7 @@ def test_a_worker_adopts_its_own_result_when_it_is_handed_the_retry(
 def test_the_successor_of_a_killed_worker_adopts_its_result(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, code: str
 ) -> None:
-    conductor.define(task_name, **RETRIED)
+    conductor.define(task_name, **ENDED_IN_TIME)
     proxy.before = refuse_results
     with Worker(tmp_path, proxy.url, task_name) as worker:
         run = conductor.start(task_name, {"action": "echo", "text": "kept"})
