@@ -58,7 +58,9 @@ def main() -> None:
         return
     log.capture_loguru()
     from perago._attempt import Runner
+    from perago._code import code_hash
 
+    description["code_hash"] = code_hash(channel.module_target, description["task"])
     recorder = _open_recorder(channel, log, definition.name, definition.metrics)
     runner = Runner(definition)
     channel.ready(json.dumps(description))

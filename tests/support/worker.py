@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import uuid
 from collections.abc import Sequence
@@ -19,6 +20,16 @@ ONE_ORDER_SECONDS = 0.03 + 0.05
 MODULES = Path(__file__).resolve().parents[1] / "worker" / "modules"
 
 
+def other_code(root: Path) -> str:
+    """Return the folder of a copy of the modules that differs from them by a comment."""
+    copy = root / "other code"
+    shutil.copytree(MODULES, copy)
+    for module in copy.glob("*.py"):
+        with module.open("a") as file:
+            file.write("# changed\n")
+    return str(copy)
+
+
 class Worker(WorkerProcess):
     """One `perago start` with folders of its own below `root`; a context manager that leaves nothing behind.
 
@@ -27,6 +38,7 @@ class Worker(WorkerProcess):
         url: Conductor's API base.
         task: The name of the task that the scenario module declares.
         module: The module to start.
+        modules: The folder that it is in.
         arguments: Further arguments of `perago start`.
         poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
             hundreds of workers. None leaves the default.
@@ -42,6 +54,7 @@ class Worker(WorkerProcess):
         *arguments: str,
         module: str = "scenario",
         wrapper: Sequence[str] = (),
+        modules: str = str(MODULES),
         poll_timeout: str | None = "200ms",
         **variables: str,
     ) -> None:
@@ -56,7 +69,7 @@ class Worker(WorkerProcess):
         if poll_timeout is not None:
             own["PERAGO_POLL_TIMEOUT"] = poll_timeout
         command = [*wrapper, *perago_command(), "start", module, *arguments]
-        super().__init__(command, environment(root, **{**own, **variables}), root, MODULES)
+        super().__init__(command, environment(root, **{**own, **variables}), root, Path(modules))
 
     def __enter__(self) -> Worker:
         try:

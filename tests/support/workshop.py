@@ -14,7 +14,7 @@ from .faults import Script
 from .lake import KEY, Lake
 from .proxy import Proxy
 from .waiting import until
-from .worker import Worker
+from .worker import MODULES, Worker
 
 BASE = {
     "in/a": "one",
@@ -124,11 +124,12 @@ class Workshop:
         self.proxy.__enter__()
         self.worker = self.another("first")
 
-    def another(self, name: str) -> Worker:
+    def another(self, name: str, modules: str = str(MODULES)) -> Worker:
         """Start one more worker of the task, with folders and a host of its own."""
         variables = {"PERAGO_HOST_ID": name, **self._variables}
         url, slots = self.conductor.url, str(self._slots)
-        return Worker(self.root / name, url, self.task, "-j", slots, module="workspace_scenario", **variables)
+        task, module = self.task, "workspace_scenario"
+        return Worker(self.root / name, url, task, "-j", slots, module=module, modules=modules, **variables)
 
     def __enter__(self) -> Workshop:
         try:

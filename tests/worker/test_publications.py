@@ -15,6 +15,7 @@ from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, HISTORY, MERGE, OLDER, READ_MERGE, REVERT, Call, drop
 from support.proxy import Answer, Drop, Exchange
 from support.waiting import until
+from support.worker import other_code
 from support.workshop import BASE, Repository, Store, Workshop, attempts, real_store, workspace_input
 
 EDITS = {"a": "changed", "new/file": "made"}
@@ -276,7 +277,7 @@ def test_a_retry_after_a_publication_whose_result_was_lost(
     run = shop.start(repository, action="draft", folder=str(folder))
     until(lambda: shop.worker.process.poll() is not None, "the worker's death")
     (first,) = repository.log()
-    with shop.another("second") as second:
+    with shop.another("second", other_code(folder)) as second:
         task = shop.conductor.wait_task(run)
         assert (task["status"], task["retryCount"]) == ("COMPLETED", 1), task
         until(lambda: not attempts(second), "the end of the second attempt's directory")
@@ -310,7 +311,7 @@ def test_a_zombies_late_merge_is_refused(retried: Workshop, folder: Path) -> Non
     run = shop.start(repository, action="draft", folder=str(folder))
     assert held.wait(30)
     try:
-        with shop.another("second") as second:
+        with shop.another("second", other_code(folder)) as second:
             task = shop.conductor.wait_task(run)
             assert (task["status"], task["retryCount"]) == ("COMPLETED", 1), task
             released.set()

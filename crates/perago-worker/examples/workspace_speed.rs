@@ -18,7 +18,7 @@ use perago_lakefs::{
 };
 use perago_worker::workspace::{Transfer, UsedRepositories, WorkspaceService};
 use perago_workspace::{
-    AttemptControl, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
+    AttemptControl, Basis, Cache, CacheOptions, Epoch, GlobDialect, Stamp, TransferOptions, Work,
 };
 
 /// A fence without a server behind it.
@@ -94,7 +94,7 @@ async fn attempt(what: &str, service: &WorkspaceService, input: &WorkspaceRef, n
     let stamp = stamp(&input.reference, number);
     let workspace = service.prepare(input.clone(), stamp, &Arc::default(), &record, pending()).await.unwrap();
     std::fs::write(workspace.files().join(format!("added-{number}")), "a small file").unwrap();
-    service.publish(&workspace, &Alone, &record).await.unwrap();
+    service.publish(&workspace, "null", &Alone, &record).await.unwrap();
     workspace.discard().await.unwrap();
     println!("{what}: {:.3} s;{}", begun.elapsed().as_secs_f64(), parts.into_inner().unwrap());
 }
@@ -148,6 +148,7 @@ fn stamp(input: &str, number: usize) -> Stamp {
         worker_id: "worker".to_owned(),
         input_ref: input.to_owned(),
         link: String::new(),
+        basis: Basis::default(),
     }
 }
 

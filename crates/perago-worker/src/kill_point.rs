@@ -37,6 +37,8 @@ pub enum Step {
     ClaimRecord,
     /// The workspace is made and filled.
     Checkout,
+    /// What the body returned is written to the journal, before anything is published for it.
+    ReturnedRecord,
     /// The staging branch is made.
     Staging,
     /// A file is uploaded to it.
@@ -74,6 +76,8 @@ pub const KILL_POINTS: &[(&str, KillPoint)] = &[
     ("in-body", InBody),
     ("before-result-file", Before(Step::ResultFile)),
     ("after-result-file", After(Step::ResultFile)),
+    ("before-returned-record", Before(Step::ReturnedRecord)),
+    ("after-returned-record", After(Step::ReturnedRecord)),
     ("before-staging", Before(Step::Staging)),
     ("after-staging", After(Step::Staging)),
     ("before-upload", Before(Step::Upload)),

@@ -11,6 +11,7 @@ use crate::attempt::drive::{self, Context};
 use crate::executor::pool::{Pool, SlotLease};
 use crate::logs::{Level, Record};
 use crate::operator::Pause;
+use crate::outbox::Key;
 
 const RETRY: Backoff = Backoff { initial: Duration::from_millis(500), maximum: Duration::from_secs(15) };
 
@@ -136,7 +137,7 @@ fn pair(tasks: Vec<Task>, leases: Vec<SlotLease>) -> impl Iterator<Item = (Task,
 
 /// What the server does not take back now is given back by the next start of a worker on this state directory.
 async fn give_back(context: &Context, task: &Task) {
-    let entry = context.outbox.claimed(task);
+    let entry = context.outbox.claimed(task, Key::of(task, None));
     let released = context.client.update_task(&TaskResult::release(task, &context.worker_id)).await;
     if released.is_ok() {
         context.outbox.closed(entry);

@@ -329,7 +329,7 @@ impl Worker {
             spawn_local(outbox::resolve(Rc::clone(&context), left, polls_ended, drain_seen.clone()));
         }
         let export = started.export;
-        let log_keeping = spawn_local(keep_house(self.logger.clone()));
+        let house_keeping = spawn_local(keep_house(self.logger.clone(), context.outbox.clone()));
         let _housekeeper = started.housekeeping.map(Housekeeping::start);
         let poller = (!polling.is_paused).then(|| {
             let options = PollOptions {
@@ -359,7 +359,7 @@ impl Worker {
                 }
             }
         };
-        log_keeping.abort();
+        house_keeping.abort();
         if let Some(export) = export {
             let left = deadline.map_or(FLUSH_WITHIN, |limit| limit.saturating_sub(told_at.elapsed()));
             export.shutdown(left.clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN), &self.logger).await;
@@ -487,9 +487,10 @@ fn died(death: &Death) -> WorkerError {
     WorkerError::ExecutorDied { how, last_lines }
 }
 
-async fn keep_house(logger: Logger) {
+async fn keep_house(logger: Logger, outbox: Outbox) {
     loop {
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
         logger.delete_expired();
+        outbox.drop_expired();
     }
 }

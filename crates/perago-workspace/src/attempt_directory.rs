@@ -316,6 +316,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::stamp::Basis;
 
     fn marker() -> AttemptMarker {
         let stamp = Stamp {
@@ -333,6 +334,7 @@ mod tests {
             worker_id: "w".to_owned(),
             input_ref: "r".to_owned(),
             link: "l".to_owned(),
+            basis: Basis::default(),
         };
         AttemptMarker::new(&stamp, "repository", 5)
     }

@@ -35,8 +35,8 @@ pub use guards::{GuardPhase, check_guardrails, violation_of};
 pub use manifest::{Edits, Manifest, ManifestEntry, ObjectIdentity};
 pub use materialise::{MaterialiseRequest, Materialised, Progress, TransferOptions, materialise};
 pub use path::{LONGEST_KEY_BYTES, MARKER_FILE, PathError, Prefix, RelativePath};
-pub use publish::{AttemptControl, PublishReport, PublishRequest, publish};
-pub use stamp::{CommitStamp, Epoch, StagingName, Stamp, Work};
+pub use publish::{AdoptRequest, Adopted, AttemptControl, PublishReport, PublishRequest, adopt, publish};
+pub use stamp::{Basis, CommitStamp, Epoch, LONGEST_RESULT_IN_COMMIT, StagingName, Stamp, Work};
 pub use store::{
     Branch, ByteStream, Commit, CommitId, CommitText, ObjectEntry, Page, ReadAccess, Repository, StoreError,
     StoreErrorKind, UploadSource,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use perago_contract::{StagingAttempt, staging_branch_name};
+use serde::{Deserialize, Serialize};
 
 use crate::store::{Commit, CommitText};
 
@@ -24,6 +25,12 @@ const EXECUTION: &str = "perago.execution_id";
 const WORKER: &str = "perago.worker_id";
 const INPUT: &str = "perago.input_ref";
 const LINK: &str = "perago.link";
+const INPUT_HASH: &str = "perago.input_hash";
+const CODE_HASH: &str = "perago.code_hash";
+const RESULT: &str = "perago.result";
+
+/// A longer result is not put into the metadata of its commit: each look at a branch's history carries all of them.
+pub const LONGEST_RESULT_IN_COMMIT: usize = 4096;
 
 /// What all attempts at one piece of work share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +75,25 @@ pub struct Stamp {
     pub input_ref: String,
     /// Where a person finds the run.
     pub link: String,
+    /// What its result depends on.
+    pub basis: Basis,
+}
+
+/// What the result of a body depends on, as far as we know it: a result may stand for another attempt at the same work
+/// only if both are the same. What is not known is the same as nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Basis {
+    /// Digits that stand for the task's whole input.
+    pub input_hash: Option<String>,
+    /// Digits that stand for the code.
+    pub code_hash: Option<String>,
+}
+
+impl Basis {
+    /// Whether a result on this basis may stand for one on the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.input_hash.is_some() && self.code_hash.is_some() && self == other
+    }
 }
 
 impl Work {
@@ -97,6 +123,8 @@ impl Stamp {
             (LINK, self.link.clone()),
         ]
         .into_iter()
+        .chain(self.basis.input_hash.clone().map(|hash| (INPUT_HASH, hash)))
+        .chain(self.basis.code_hash.clone().map(|hash| (CODE_HASH, hash)))
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
     }
@@ -108,6 +136,15 @@ impl Stamp {
             self.work.reference_task_name, self.work.workflow_instance_id
         );
         CommitText { message, metadata: self.metadata() }
+    }
+
+    /// The same with the body's result as JSON, unless it is long: a retry on any host finds it there.
+    pub fn text_with_result(&self, action: &str, result: Option<&str>) -> CommitText {
+        let mut text = self.text(action);
+        if let Some(result) = result.filter(|result| result.len() <= LONGEST_RESULT_IN_COMMIT) {
+            text.metadata.insert(RESULT.to_owned(), result.to_owned());
+        }
+        text
     }
 
     /// The name of the attempt's staging branch.
@@ -206,6 +243,10 @@ pub struct CommitStamp {
     pub execution: String,
     /// The worker.
     pub worker_id: String,
+    /// What the result depends on.
+    pub basis: Basis,
+    /// The body's result as JSON, if it was short.
+    pub result: Option<String>,
 }
 
 impl CommitStamp {
@@ -225,6 +266,8 @@ impl CommitStamp {
             task_id: text(TASK)?,
             execution: text(EXECUTION)?,
             worker_id: text(WORKER)?,
+            basis: Basis { input_hash: text(INPUT_HASH), code_hash: text(CODE_HASH) },
+            result: text(RESULT),
         })
     }
 }
@@ -259,6 +302,7 @@ mod tests {
             worker_id: "w".to_owned(),
             input_ref: "r".to_owned(),
             link: "http://conductor/execution/wf".to_owned(),
+            basis: Basis::default(),
         }
     }
 
@@ -307,8 +351,24 @@ mod tests {
         };
         let read = CommitStamp::of(&commit).unwrap();
         assert_eq!((read.work, read.epoch), (own.work, own.epoch));
+        assert!(!read.basis.is_same(&own.basis), "what is not known is not the same");
         commit.metadata.remove(POLL);
         assert_eq!(CommitStamp::of(&commit), None);
+    }
+
+    #[test]
+    fn a_short_result_travels_with_its_commit() {
+        let basis = Basis { input_hash: Some("i".to_owned()), code_hash: Some("c".to_owned()) };
+        let own = Stamp { basis: basis.clone(), ..stamp("mix", 1, 1) };
+        let read = |result: &str| {
+            let text = own.text_with_result("publish", Some(result));
+            let (message, metadata) = (text.message, text.metadata);
+            let (id, parents, committer) = ("c".to_owned(), Vec::new(), "admin".to_owned());
+            CommitStamp::of(&Commit { id, parents, committer, message, created_at: 0, metadata }).unwrap()
+        };
+        assert!(read("1").basis.is_same(&basis));
+        assert_eq!(read("{\"x\":1.0}").result.as_deref(), Some("{\"x\":1.0}"));
+        assert_eq!(read(&"1".repeat(LONGEST_RESULT_IN_COMMIT + 1)).result, None);
     }
 
     #[test]

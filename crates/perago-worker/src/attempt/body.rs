@@ -17,6 +17,7 @@ use super::outcome::refused_result;
 use crate::executor::message::{Assignment, Ended, Failure, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
+use crate::outbox::Key;
 use crate::workspace::{Keeping, Kept, Published, WorkspaceMail, Workspaces};
 
 /// How the attempt's body came to an end, or did not begin.
@@ -27,6 +28,8 @@ pub(super) enum Body {
         end: BodyEnd,
         /// The workspace as it was published, of a workspace task that completed.
         workspace: Option<WorkspaceRef>,
+        /// The number of the kept entry that it was taken from, instead of running the body.
+        adopted: Option<u64>,
     },
     /// It has not begun and will not: the task can be given back.
     NotStarted,
@@ -40,6 +43,10 @@ pub(super) struct BodyRun {
     pub(super) task: Rc<Task>,
     /// The supervisor's number of the attempt.
     pub(super) number: u64,
+    /// The number of its entry in the outbox.
+    pub(super) entry: u64,
+    /// What makes an earlier result one of the same work on the same basis.
+    pub(super) key: Key,
     /// The slot that it holds.
     pub(super) slot: Rc<BusySlot>,
     /// Turns true when the body must not go on.
@@ -61,7 +68,10 @@ impl BodyRun {
             (Some(workspaces), Some(reference)) => {
                 self.in_workspace(workspaces, reference, input.params).await
             }
-            _ => self.assign(input.params, None).await,
+            _ => match self.adopt_kept().await {
+                Some(body) => body,
+                None => self.assign(input.params, None).await,
+            },
         }
     }
 
@@ -93,7 +103,7 @@ impl BodyRun {
             match self.end_within_limit(ended).await {
                 // Nothing has happened yet: its replacement gets it.
                 Ok(BodyEnd::NotRead) if !*self.stop.borrow() => {}
-                Ok(end) => return Body::Ended { end, workspace: None },
+                Ok(end) => return ended_by(end),
                 Err(_) => return Body::NotStarted,
             }
         }
@@ -125,6 +135,9 @@ impl BodyRun {
         params: Box<RawValue>,
     ) -> Body {
         let stamp = self.stamp(&input);
+        if let Some(body) = self.adopt_workspace(workspaces, &input, &stamp).await {
+            return body;
+        }
         let Kept { ready, publish, published } = workspaces.keep(Keeping {
             input,
             stamp,
@@ -147,20 +160,26 @@ impl BodyRun {
             Err(_) => return refused(interrupted()),
         };
         let ended = match self.assign(params, Some(&files)).await {
-            Body::Ended { end: BodyEnd::Ended(ended), .. } if is_publishable(&ended) => ended,
+            Body::Ended { end: BodyEnd::Ended(ended), .. } => ended,
             // The keeper sees that nothing is to be published, and removes the directory.
             body => return body,
         };
-        if *self.stop.borrow() || publish.send(()).is_err() {
-            return not_begun();
+        let result = match publishable(&ended) {
+            Some(result) if !*self.stop.borrow() => result,
+            _ => return ended_by(BodyEnd::Ended(ended)),
+        };
+        self.context.outbox.returned(self.entry, result);
+        if publish.send(result.get().to_owned()).is_err() {
+            return ended_by(BodyEnd::Ended(ended));
         }
         match published.await {
             Ok(Ok(published)) => {
                 self.log_published(&published);
-                Body::Ended { end: BodyEnd::Ended(ended), workspace: Some(published.output) }
+                let (end, workspace) = (BodyEnd::Ended(ended), Some(published.output));
+                Body::Ended { end, workspace, adopted: None }
             }
             Ok(Err(error)) => refused(failure_of(&error)),
-            Err(_) => not_begun(),
+            Err(_) => ended_by(BodyEnd::Ended(ended)),
         }
     }
 
@@ -183,10 +202,11 @@ impl BodyRun {
             execution: format!("{:032x}", fastrand::u128(..)),
             worker_id: context.worker_id.clone(),
             input_ref: input.reference.clone(),
+            basis: self.key.basis.clone(),
         }
     }
 
-    fn log_published(&self, published: &Published) {
+    pub(super) fn log_published(&self, published: &Published) {
         let context = &self.context;
         let Some(report) = &published.report else { return };
         let message = if report.is_new { "workspace published" } else { "workspace unchanged" };
@@ -205,9 +225,12 @@ impl BodyRun {
     }
 }
 
-/// Only what can be reported is published.
-fn is_publishable(ended: &Ended) -> bool {
-    matches!(&ended.outcome, Outcome::Completed(result) if refused_result(result).is_none())
+/// The result of a body whose workspace is to be published: one that can be reported.
+fn publishable(ended: &Ended) -> Option<&RawValue> {
+    match &ended.outcome {
+        Outcome::Completed(result) if refused_result(result).is_none() => Some(result),
+        _ => None,
+    }
 }
 
 /// The workspace and the parameters in the task's input.
@@ -222,15 +245,19 @@ fn input_of(task: &Task, has_workspace: bool) -> Result<TaskInput, Failure> {
         .map_err(|error| refuse(FailureCode::InputInvalid, error.to_string()))
 }
 
-fn not_begun() -> Body {
-    Body::Ended { end: BodyEnd::NotRead, workspace: None }
+pub(super) fn not_begun() -> Body {
+    ended_by(BodyEnd::NotRead)
 }
 
-fn refused(failure: Failure) -> Body {
-    Body::Ended { end: BodyEnd::Refused(failure), workspace: None }
+pub(super) fn refused(failure: Failure) -> Body {
+    ended_by(BodyEnd::Refused(failure))
 }
 
-fn failure_of(error: &WorkspaceError) -> Failure {
+fn ended_by(end: BodyEnd) -> Body {
+    Body::Ended { end, workspace: None, adopted: None }
+}
+
+pub(super) fn failure_of(error: &WorkspaceError) -> Failure {
     Failure { code: error.code().code().to_owned(), reason: format!("{error}; {}", error.hint()) }
 }
 

@@ -1,20 +1,20 @@
 //! Carries out what the state machine decides for one attempt.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use perago_conductor::{Client, Error, Task, TaskResult};
+use perago_conductor::{Client, Error, Task, TaskResult, TaskStatus};
 use perago_contract::failure::FailureCode;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::body::{Body, BodyRun};
 use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
-use super::machine::{BeatAnswer, Closing, Effect, Event, LostReason, Machine};
+use super::machine::{BeatAnswer, Effect, Event, LostReason, Machine};
 use super::outcome::Finished;
-use super::ownership::{ownership, read_back};
+use super::ownership::{ownership, read_back, status_of};
 use super::report::report;
 use crate::clock::Clock;
 use crate::executor::message::Failure;
@@ -22,10 +22,14 @@ use crate::executor::pool::{BodyEnd, SlotLease};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
 use crate::open_attempts::OpenAttempts;
-use crate::outbox::{Claim, Outbox};
+use crate::outbox::{Claim, Key, Outbox};
 use crate::state_disk::StateDisk;
-use crate::worker_instruments::AttemptOutcome;
 use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
+
+#[path = "closing.rs"]
+pub(super) mod closing;
+
+use closing::Worth;
 
 /// A release at shutdown is tried once, for at most this long.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
@@ -95,6 +99,7 @@ struct Attempt {
     task: Rc<Task>,
     number: u64,
     entry: u64,
+    key: Key,
     slot: Option<Rc<BusySlot>>,
     machine: Machine,
     finished: Option<Rc<Finished>>,
@@ -106,10 +111,13 @@ struct Attempt {
     /// The server has taken the task back.
     is_given_back: bool,
     stopped_for: Option<StoppedFor>,
+    worth: Worth,
     /// The body was told to stop: it must not begin again on another executor, and transfers end.
     stop: watch::Sender<bool>,
     mail_sender: mpsc::UnboundedSender<WorkspaceMail>,
     mail: mpsc::UnboundedReceiver<WorkspaceMail>,
+    /// How the server has shown the task last.
+    shown: Rc<Cell<Option<TaskStatus>>>,
     /// Sent when the task is known to be ours; dropped when it is not.
     fence: Option<oneshot::Sender<()>>,
 }
@@ -121,8 +129,10 @@ impl Attempt {
         let machine = Machine::new(Lease::new(poll_sent_at, timeout), now, fastrand::f64());
         let (answers, events) = mpsc::unbounded_channel();
         let (mail_sender, mail) = mpsc::unbounded_channel();
+        let key = Key::of(&task, slot.lease().code_hash());
         Self {
-            entry: context.outbox.claimed(&task),
+            entry: context.outbox.claimed(&task, key.clone()),
+            key,
             context,
             task,
             number,
@@ -136,9 +146,11 @@ impl Attempt {
             abandoned: false,
             is_given_back: false,
             stopped_for: None,
+            worth: Worth::Whole,
             stop: watch::Sender::new(false),
             mail_sender,
             mail,
+            shown: Rc::default(),
             fence: None,
         }
     }
@@ -218,6 +230,8 @@ impl Attempt {
             context: Rc::clone(&self.context),
             task: Rc::clone(&self.task),
             number: self.number,
+            entry: self.entry,
+            key: self.key.clone(),
             slot,
             stop: self.stop.clone(),
             mail: self.mail_sender.clone(),
@@ -232,12 +246,13 @@ impl Attempt {
     }
 
     fn on_body(&mut self, body: Body) -> Event {
-        let Body::Ended { end, workspace } = body else { return Event::Abandon };
+        let Body::Ended { end, workspace, adopted } = body else { return Event::Abandon };
         let seconds = self.measure();
         let context = &self.context;
         if self.stopped_for == Some(StoppedFor::Loss) {
             context.open.body_ended(self.number);
             let is_killed = !matches!(end, BodyEnd::Ended(_));
+            self.keep_result(end);
             self.log(Level::Info, "body_stopped", "the body has ended; nothing is reported", |record| {
                 record.with("duration_seconds", seconds).with("killed", is_killed)
             });
@@ -250,6 +265,10 @@ impl Attempt {
             Finished::of_body(&self.task, &context.worker_id, end, workspace.as_ref(), context.reason_limit);
         finished.set_logs(context.open.take_task_log(self.number));
         context.outbox.finished(self.entry, &finished.result, finished.failure_code.as_deref());
+        // From here on this entry answers for the result.
+        if let Some(earlier) = adopted {
+            context.outbox.closed(earlier);
+        }
         self.log_finished(&finished, seconds);
         self.finished = Some(Rc::new(finished));
         Event::BodyEnded
@@ -297,14 +316,23 @@ impl Attempt {
                 let beat = context.client.extend_lease(&task.workflow_instance_id, &task.task_id).await;
                 Event::BeatAnswered(beat_answer(&beat))
             }),
-            Effect::ReadStatus => self.answer_later(|context, task| async move {
-                let read = context.client.get_task(&task.task_id).await;
-                Event::StatusAnswered(ownership(&Claim::of(&task), &read))
-            }),
-            Effect::ReadBack => self.answer_later(|context, task| async move {
-                let read = context.client.get_task(&task.task_id).await;
-                Event::ReadBackAnswered(read_back(&Claim::of(&task), &read))
-            }),
+            Effect::ReadStatus => {
+                let shown = Rc::clone(&self.shown);
+                self.answer_later(|context, task| async move {
+                    let read = context.client.get_task(&task.task_id).await;
+                    shown.set(status_of(&read));
+                    Event::StatusAnswered(ownership(&Claim::of(&task), &read))
+                });
+            }
+            Effect::ReadBack => {
+                let (shown, finished) = (Rc::clone(&self.shown), self.finished.clone());
+                self.answer_later(|context, task| async move {
+                    let read = context.client.get_task(&task.task_id).await;
+                    shown.set(status_of(&read));
+                    let result = finished.as_ref().map(|finished| &finished.result);
+                    Event::ReadBackAnswered(read_back(&Claim::of(&task), &read, result))
+                });
+            }
             Effect::SendUpdate => self.send_update(),
             Effect::LiftFence => {
                 if let Some(lift) = self.fence.take() {
@@ -327,9 +355,7 @@ impl Attempt {
                 if !self.is_measured {
                     self.measure();
                 }
-                self.context.instruments.attempt_closed(&outcome(closing, self.finished.as_deref()));
-                self.settle_entry(closing);
-                self.log_closing(closing);
+                self.close(closing);
             }
         }
     }
@@ -397,63 +423,9 @@ impl Attempt {
         released
     }
 
-    fn settle_entry(&self, closing: Closing) {
-        let outbox = &self.context.outbox;
-        match closing {
-            // The next start of a worker on this state directory gives it back.
-            Closing::Released if !self.is_given_back => {}
-            Closing::Delivered | Closing::Released | Closing::Lost(_) => outbox.closed(self.entry),
-            Closing::Superseded => outbox.kept(self.entry, "the task was given to another worker"),
-            Closing::Undeliverable => outbox.kept(self.entry, "the server refuses it"),
-            // The next start of a worker on this state directory delivers it.
-            Closing::Waiting => {}
-        }
-    }
-
-    fn log_closing(&self, closing: Closing) {
-        match closing {
-            Closing::Waiting => self.log(
-                Level::Warning,
-                "result_waits",
-                "the result is not delivered yet; the next start of this worker delivers it",
-                |record| record,
-            ),
-            Closing::Delivered | Closing::Released | Closing::Lost(_) => {}
-            Closing::Superseded => {
-                self.log(
-                    Level::Warning,
-                    "result_superseded",
-                    "another worker holds the task; result not used",
-                    |r| r,
-                );
-            }
-            Closing::Undeliverable => {
-                let output = self.finished.as_ref().and_then(|done| done.result.output_data.as_ref());
-                let output = output.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-                self.log(Level::Error, "result_undelivered", "the result could not be delivered", |record| {
-                    record.with_some("output", output)
-                });
-            }
-        }
-    }
-
     fn log(&self, level: Level, event: &'static str, message: &str, more: impl FnOnce(Record) -> Record) {
         let record = self.context.open.label(self.number, Record::new(level, event, message));
         self.context.logger.write(more(record));
-    }
-}
-
-/// What the attempt's end is for the metrics of the worker.
-fn outcome(closing: Closing, finished: Option<&Finished>) -> AttemptOutcome {
-    match closing {
-        Closing::Lost(_) => AttemptOutcome::Lost,
-        Closing::Superseded => AttemptOutcome::Superseded,
-        Closing::Undeliverable | Closing::Waiting => AttemptOutcome::Undelivered,
-        Closing::Released => AttemptOutcome::Released,
-        Closing::Delivered => match finished.and_then(|finished| finished.failure_code.clone()) {
-            None => AttemptOutcome::Completed,
-            Some(code) => AttemptOutcome::Failed(code),
-        },
     }
 }
 

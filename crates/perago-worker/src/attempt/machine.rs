@@ -10,7 +10,9 @@
 //!
 //! A beat never overlaps the update: the real server rewrites the whole task record without a lock, so a late
 //! beat can turn a completed task back to in progress. The update waits for the beat in flight, no beat is sent
-//! after it, and if one was ever sent the task is read back and reported again until it is seen terminal.
+//! after it, and if one was ever sent the task is read back and reported again until it is seen terminal. It is read
+//! before an update that was tried before or comes after the lease: by then the task may be another claim's, which an
+//! update would end, or have ended without our outcome, which the server accepts and ignores.
 //!
 //! A fence stands before an effect that only the holder of the task may have. It holds once the lease lasts for the
 //! effect and a read that was sent after that shows the task as ours; an unreachable server leaves it open.
@@ -30,7 +32,7 @@ pub enum Event {
     StatusAnswered(Ownership),
     /// The server has answered the update.
     UpdateAnswered(UpdateAnswer),
-    /// The server has answered the read-back.
+    /// The server has answered the read before or after an update.
     ReadBackAnswered(ReadBack),
     /// Something outside is about to happen that takes this long and needs the task to be ours.
     FenceAsked(Duration),
@@ -87,12 +89,12 @@ pub enum UpdateAnswer {
 /// What the task looks like after the update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadBack {
-    /// Terminal, or gone.
+    /// Terminal, with our outcome.
     Settled,
-    /// Still in progress under our claim: the update was undone.
+    /// Terminal or gone, without our outcome: it will never take it.
+    Ended(LostReason),
+    /// Still in progress under our claim: the update was undone, or never came.
     Undone,
-    /// In the queue or under another claim: not ours to complete.
-    ClaimedAgain,
     /// The server could not be asked.
     Unreachable,
 }
@@ -131,8 +133,8 @@ pub enum Closing {
     Undeliverable,
     /// The outcome was not delivered when the worker had to stop.
     Waiting,
-    /// Another claim holds the task.
-    Superseded,
+    /// The server will not take the outcome: another claim holds the task, or it has ended without it.
+    Superseded(LostReason),
     /// Given back at shutdown.
     Released,
 }
@@ -152,8 +154,16 @@ enum Phase {
 const LATE_BEAT_READ_BACKS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
-/// After this many unanswered read-backs the accepted update is taken at its word.
-const MAX_READ_BACK_FAILURES: u32 = 10;
+/// How far the update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Update {
+    /// Never sent, and the lease has not run out.
+    Untried,
+    /// It may be too late for it, or the server may have it already.
+    Tried,
+    /// The server said that it took it.
+    Accepted,
+}
 
 /// A fence that was asked for and does not hold yet.
 #[derive(Debug, Clone, Copy)]
@@ -182,6 +192,7 @@ pub struct Machine {
     status_interval: Duration,
     fence: Option<Fence>,
     failures: u32,
+    update: Update,
     slot_freed: bool,
 }
 
@@ -203,6 +214,7 @@ impl Machine {
             status_interval,
             fence: None,
             failures: 0,
+            update: Update::Untried,
             slot_freed: false,
         }
     }
@@ -214,7 +226,7 @@ impl Machine {
 
     /// Whether the lease has run out without contact.
     pub fn is_lapsed(&self, now: Moment) -> bool {
-        now > self.lease.deadline()
+        now >= self.lease.deadline()
     }
 
     /// When [`Event::Tick`] is due at the latest.
@@ -253,6 +265,10 @@ impl Machine {
 
     fn on_body_ended(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         match self.phase {
+            Phase::Running if self.is_lapsed(now) => {
+                self.update = Update::Tried;
+                self.phase = Phase::Verifying { not_before: now, round: 0 };
+            }
             Phase::Running => self.phase = Phase::Reporting { not_before: now },
             Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
             _ => {}
@@ -306,16 +322,18 @@ impl Machine {
         match answer {
             UpdateAnswer::Accepted => {
                 self.failures = 0;
+                let before = std::mem::replace(&mut self.update, Update::Accepted);
                 self.free_slot(effects);
-                if self.beats_sent == 0 {
+                if self.beats_sent == 0 && before == Update::Untried && !self.is_lapsed(now) {
                     self.close(Closing::Delivered, effects);
                 } else {
                     self.phase = Phase::Verifying { not_before: now, round: 0 };
                 }
             }
             UpdateAnswer::Retryable => {
+                self.update = Update::Tried;
                 self.failures = self.failures.saturating_add(1);
-                self.phase = Phase::Reporting { not_before: now + retry_delay(self.failures) };
+                self.phase = Phase::Verifying { not_before: now + retry_delay(self.failures), round: 0 };
             }
             UpdateAnswer::Permanent => self.close(Closing::Undeliverable, effects),
         }
@@ -330,18 +348,18 @@ impl Machine {
                 }
                 _ => self.close(Closing::Delivered, effects),
             },
+            // Not undone: never done.
+            ReadBack::Undone if self.update != Update::Accepted => {
+                self.phase = Phase::Reporting { not_before: now }
+            }
             ReadBack::Undone => {
                 self.failures = self.failures.saturating_add(1);
                 self.phase = Phase::Reporting { not_before: now + retry_delay(self.failures - 1) };
             }
-            ReadBack::ClaimedAgain => self.close(Closing::Superseded, effects),
+            ReadBack::Ended(reason) => self.close(Closing::Superseded(reason), effects),
             ReadBack::Unreachable => {
                 self.failures = self.failures.saturating_add(1);
-                if self.failures > MAX_READ_BACK_FAILURES {
-                    self.close(Closing::Delivered, effects);
-                } else {
-                    self.phase = Phase::Verifying { not_before: now + retry_delay(self.failures), round };
-                }
+                self.phase = Phase::Verifying { not_before: now + retry_delay(self.failures), round };
             }
         }
     }
@@ -353,8 +371,10 @@ impl Machine {
                 self.close(Closing::Released, effects);
             }
             Phase::Stopping(reason) => self.close(Closing::Lost(reason), effects),
-            Phase::Reporting { .. } | Phase::Updating => self.close(Closing::Waiting, effects),
-            Phase::Verifying { .. } | Phase::Reading { .. } => self.close(Closing::Delivered, effects),
+            // What was accepted and not read back may have been ignored.
+            Phase::Reporting { .. } | Phase::Updating | Phase::Verifying { .. } | Phase::Reading { .. } => {
+                self.close(Closing::Waiting, effects);
+            }
             Phase::Closed => {}
         }
     }

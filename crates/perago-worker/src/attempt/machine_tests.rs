@@ -37,6 +37,45 @@ fn the_update_waits_for_the_beat_in_flight_and_is_read_back() {
 }
 
 #[test]
+fn a_task_is_looked_at_before_an_update_that_may_come_too_late() {
+    let accepted = Event::UpdateAnswered(UpdateAnswer::Accepted);
+    let still_ours = Event::ReadBackAnswered(ReadBack::Undone);
+    let mut tried = machine(600 * SECOND);
+    assert_eq!(tried.handle(Event::BodyEnded, SECOND), [Effect::SendUpdate]);
+    assert_eq!(tried.handle(Event::UpdateAnswered(UpdateAnswer::Retryable), SECOND), []);
+    let again = tried.deadline().unwrap();
+    assert!(again > SECOND && again < 2 * SECOND);
+    assert_eq!(tried.handle(Event::Tick, again), [Effect::ReadBack]);
+    assert_eq!(tried.handle(still_ours, again), [Effect::SendUpdate]);
+    assert_eq!(tried.handle(accepted, again), [Effect::FreeSlot, Effect::ReadBack]);
+    let settled = Event::ReadBackAnswered(ReadBack::Settled);
+    assert_eq!(tried.handle(settled, again), [Effect::Close(Closing::Delivered)]);
+    let mut late = machine(600 * SECOND);
+    assert_eq!(late.handle(Event::BodyEnded, 601 * SECOND), [Effect::ReadBack]);
+    for _ in 0..100 {
+        assert_eq!(late.handle(Event::ReadBackAnswered(ReadBack::Unreachable), 700 * SECOND), []);
+        let again = late.deadline().unwrap();
+        assert_eq!(late.handle(Event::Tick, again), [Effect::ReadBack]);
+    }
+    let lost = Event::ReadBackAnswered(ReadBack::Ended(LostReason::ClaimedAgain));
+    assert_eq!(
+        late.handle(lost, 800 * SECOND),
+        [Effect::FreeSlot, Effect::Close(Closing::Superseded(LostReason::ClaimedAgain))]
+    );
+}
+
+#[test]
+fn an_accepted_update_that_was_never_seen_is_left_to_the_next_start() {
+    let mut machine = machine(3 * SECOND);
+    machine.handle(Event::BodyEnded, SECOND);
+    assert_eq!(
+        machine.handle(Event::UpdateAnswered(UpdateAnswer::Accepted), 4 * SECOND),
+        [Effect::FreeSlot, Effect::ReadBack]
+    );
+    assert_eq!(machine.handle(Event::Abandon, 4 * SECOND), [Effect::Close(Closing::Waiting)]);
+}
+
+#[test]
 fn a_beat_of_unknown_fate_is_watched_for_longer() {
     let mut machine = machine(3 * SECOND);
     machine.handle(Event::Tick, SECOND);
@@ -147,7 +186,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => prop_oneof![Just(UpdateAnswer::Accepted), Just(UpdateAnswer::Retryable), Just(UpdateAnswer::Permanent)]
             .prop_map(Event::UpdateAnswered),
         4 => prop_oneof![
-            Just(ReadBack::Settled), Just(ReadBack::Undone), Just(ReadBack::ClaimedAgain), Just(ReadBack::Unreachable)
+            Just(ReadBack::Settled), Just(ReadBack::Undone), Just(ReadBack::Ended(LostReason::ClaimedAgain)),
+            Just(ReadBack::Ended(LostReason::Terminal)), Just(ReadBack::Unreachable)
         ].prop_map(Event::ReadBackAnswered),
         2 => (0_u64..100).prop_map(|seconds| Event::FenceAsked(Duration::from_secs(seconds))),
         1 => Just(Event::Abandon),

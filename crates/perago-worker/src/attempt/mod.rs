@@ -2,6 +2,7 @@
 //!
 //! [`machine`] decides, purely: events in, effects out, time as an argument. [`drive`] carries the effects out.
 
+mod adopt;
 mod body;
 mod busy_slot;
 pub mod drive;
@@ -11,3 +12,6 @@ pub mod outcome;
 pub(crate) mod ownership;
 mod report;
 pub mod task_log;
+
+#[cfg(test)]
+mod model_tests;

@@ -200,6 +200,8 @@ pub(super) struct Live {
     pub(super) outbox: mpsc::UnboundedSender<ToExecutor>,
     pub(super) running: HashMap<u64, Running>,
     pub(super) last_lines: LastLines,
+    /// Digits that stand for the code that it has imported, if it has said so.
+    pub(super) code_hash: Option<String>,
     /// Bodies that it was given.
     pub(super) tasks: u64,
     /// It has closed its channel: it is about to end and takes no more assignments.
@@ -369,6 +371,11 @@ impl SlotLease {
     /// The slot's number, from 1.
     pub fn slot(&self) -> u32 {
         self.slot
+    }
+
+    /// Digits that stand for the code that the slot's executor has imported, if there is one and it has said so.
+    pub fn code_hash(&self) -> Option<String> {
+        self.executor().live.borrow().as_ref().and_then(|live| live.code_hash.clone())
     }
 
     /// Hands the attempt to the slot's executor. Waits while the executor is being replaced.

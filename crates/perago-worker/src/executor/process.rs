@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -284,6 +286,7 @@ fn on_message(
                 outbox: outbox.clone(),
                 running: HashMap::new(),
                 last_lines: last_lines.clone(),
+                code_hash: code_hash_of(&description),
                 tasks: 0,
                 closed: false,
             };
@@ -322,6 +325,15 @@ fn on_message(
             pool.body_line(*line);
         }
     }
+}
+
+/// What an executor says about the code that it has imported, if it does.
+fn code_hash_of(description: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Said {
+        code_hash: Option<String>,
+    }
+    serde_json::from_str::<Said>(description.get()).ok()?.code_hash
 }
 
 /// Only the first word counts: later ones are about replacements.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use perago_conductor::{Task, TaskResult};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::key::Key;
 use crate::executor::result_file::AttemptId;
 
 /// The claim that an attempt holds: what the server must show for the task to be ours.
@@ -55,6 +57,15 @@ pub struct Staged {
     pub commit: String,
 }
 
+/// What the body of a workspace task has returned; its workspace is to be published before that is an outcome.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Returned {
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+    /// The result, as JSON.
+    pub result: Box<RawValue>,
+}
+
 /// An outcome that the server must get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
@@ -73,6 +84,9 @@ pub struct Kept {
     pub at: i64,
     /// Why.
     pub reason: String,
+    /// Its body ended after it had been told to stop: the result may be half of one, and stands for no other attempt.
+    #[serde(default)]
+    pub is_doubtful: bool,
 }
 
 /// One step of an attempt.
@@ -85,7 +99,12 @@ pub enum Record {
         at: i64,
         /// What the server shows of the claim.
         claim: Box<Claim>,
+        /// The rest of what makes its result that of another attempt at the same work.
+        #[serde(default)]
+        key: Option<Key>,
     },
+    /// The body has returned, and its workspace is about to be published.
+    Returned(Returned),
     /// Changes are staged.
     Staged(Staged),
     /// The outcome is known.
@@ -103,6 +122,10 @@ pub struct Entry {
     pub claimed_at: i64,
     /// The claim.
     pub claim: Claim,
+    /// The rest of what makes its result that of another attempt at the same work.
+    pub key: Option<Key>,
+    /// What the body of a workspace task has returned.
+    pub returned: Option<Returned>,
     /// What was about to be merged.
     pub staged: Option<Staged>,
     /// The outcome, once it is known.
@@ -114,24 +137,38 @@ pub struct Entry {
 impl Entry {
     /// The records that say the same, in order.
     pub(super) fn records(&self) -> Vec<Record> {
-        let claimed = Record::Claimed { at: self.claimed_at, claim: Box::new(self.claim.clone()) };
+        let claimed = Record::Claimed {
+            at: self.claimed_at,
+            claim: Box::new(self.claim.clone()),
+            key: self.key.clone(),
+        };
+        let returned = self.returned.clone().map(Record::Returned);
         let staged = self.staged.clone().map(Record::Staged);
         let finished = self.outcome.clone().map(|outcome| Record::Finished(Box::new(outcome)));
         let kept = self.kept.clone().map(Record::Kept);
-        [Some(claimed), staged, finished, kept].into_iter().flatten().collect()
+        [Some(claimed), returned, staged, finished, kept].into_iter().flatten().collect()
     }
 }
 
 /// Adds one step. A step of an attempt that is not open says nothing any more.
 pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: Record) {
-    if let Record::Claimed { at, claim } = record {
-        let entry = Entry { claimed_at: at, claim: *claim, staged: None, outcome: None, kept: None };
+    if let Record::Claimed { at, claim, key } = record {
+        let entry = Entry {
+            claimed_at: at,
+            claim: *claim,
+            key,
+            returned: None,
+            staged: None,
+            outcome: None,
+            kept: None,
+        };
         entries.insert(number, entry);
         return;
     }
     let Some(entry) = entries.get_mut(&number) else { return };
     match record {
         Record::Claimed { .. } => {}
+        Record::Returned(returned) => entry.returned = Some(returned),
         Record::Staged(staged) => entry.staged = Some(staged),
         Record::Finished(outcome) => entry.outcome = Some(*outcome),
         Record::Kept(kept) => entry.kept = Some(kept),

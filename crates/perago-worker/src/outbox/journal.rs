@@ -53,7 +53,8 @@ impl JournalError {
         match self {
             Self::System { .. } => "set PERAGO_STATE_DIR to a folder that this user can write",
             Self::Newer { .. } => {
-                "start the version that wrote it until perago status shows nothing undelivered, then go back"
+                "start the version that wrote it until perago status shows nothing undelivered, then move the file away \
+                 and go back"
             }
             Self::Foreign(_) => "move the file away, or set PERAGO_STATE_DIR to another folder",
         }

@@ -2,23 +2,28 @@ use proptest::prelude::*;
 
 use perago_conductor::{ResultStatus, Task, TaskResult};
 
-use super::super::entry::{Claim, Kept, Outcome, Staged};
+use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::key::Key;
 use super::super::{Outbox, OutboxOptions, now};
 use super::*;
 use crate::logs::Logger;
 
 fn record(kind: u8, number: u64) -> Record {
     let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
-    match kind % 5 {
-        0 => Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)) },
+    let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+    match kind % 6 {
+        0 => {
+            let key = number.is_multiple_of(2).then(|| Key::of(&task, None));
+            Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
+        }
         1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),
         2 => {
             let mut result = TaskResult::new(&task, "me", ResultStatus::Completed);
-            result.output_data =
-                serde_json::value::RawValue::from_string(r#"{"result":{"x":1.10}}"#.into()).ok();
+            result.output_data = Some(raw(r#"{"result":{"x":1.10}}"#));
             Record::Finished(Box::new(Outcome { at: 2, result, failure_code: None }))
         }
-        3 => Record::Kept(Kept { at: 3, reason: "gone".into() }),
+        3 => Record::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
+        4 => Record::Returned(Returned { at: 2, result: raw("1.10") }),
         _ => Record::Closed,
     }
 }
@@ -41,7 +46,7 @@ fn written(records: &[(u8, u64)]) -> (tempfile::TempDir, BTreeMap<u64, Entry>) {
 }
 
 fn any_records() -> impl Strategy<Value = Vec<(u8, u64)>> {
-    proptest::collection::vec((0_u8..5, 0_u64..6), 0..40)
+    proptest::collection::vec((0_u8..6, 0_u64..6), 0..40)
 }
 
 proptest! {
@@ -80,7 +85,7 @@ proptest! {
 
     /// A changed byte behind the header is never taken for content.
     #[test]
-    fn a_changed_byte_is_noticed(records in proptest::collection::vec((0_u8..4, 0_u64..6), 1..20), place in 0.0_f64..1.0, bit in 0_u8..8) {
+    fn a_changed_byte_is_noticed(records in proptest::collection::vec((0_u8..5, 0_u64..6), 1..20), place in 0.0_f64..1.0, bit in 0_u8..8) {
         let (folder, wanted) = written(&records);
         let path = folder.path().join(FILE_NAME);
         let mut content = std::fs::read(&path).unwrap();
@@ -107,13 +112,28 @@ fn a_newer_journal_is_refused_and_not_changed() {
 }
 
 #[test]
+fn a_claim_without_a_key_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Journal::open(folder.path(), false).unwrap());
+    let content = br#"[7,{"claimed":{"at":1,"claim":{"task_name":"n","workflow_instance_id":"w","reference_task_name":"r","task_id":"t","retry_count":0,"poll_count":1}}}]"#;
+    let path = folder.path().join(FILE_NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+    bytes.extend(crc32fast::hash(content).to_le_bytes());
+    bytes.extend(content);
+    std::fs::write(&path, bytes).unwrap();
+    let (entries, damaged) = Journal::read(folder.path()).unwrap();
+    assert_eq!((damaged, &entries[&7].key), (0, &None));
+}
+
+#[test]
 fn a_long_file_is_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, mut entries, _) = Journal::open(folder.path(), false).unwrap();
     let mut number = 0;
     while !journal.is_long() {
         number += 1;
-        for kind in [0, 2, 4] {
+        for kind in [0, 2, 5] {
             let record = record(kind, number);
             journal.append(number, &record).unwrap();
             apply(&mut entries, number, record);
@@ -157,8 +177,8 @@ fn a_journal_that_can_be_written_again_lacks_nothing() {
     let outbox = outbox(folder.path(), std::time::Duration::MAX);
     let task = Task { task_id: "t".into(), ..Task::default() };
     let file = fail(&mut outbox.0.journal.borrow_mut());
-    let number = outbox.claimed(&task);
-    let done = outbox.claimed(&task);
+    let number = outbox.claimed(&task, Key::of(&task, None));
+    let done = outbox.claimed(&task, Key::of(&task, None));
     outbox.0.journal.borrow_mut().file = file;
     outbox.closed(done);
     outbox.finished(number, &TaskResult::new(&task, "me", ResultStatus::Completed), None);
@@ -174,9 +194,9 @@ fn what_can_never_be_delivered_is_forgotten_by_a_worker_that_runs_on() {
     let outbox = outbox(folder.path(), std::time::Duration::from_millis(hour));
     for (number, at) in [(1, now() - 2 * hour.cast_signed()), (2, now())] {
         outbox.0.note(number, record(0, number));
-        outbox.0.note(number, Record::Kept(Kept { at, reason: "gone".into() }));
+        outbox.0.note(number, Record::Kept(Kept { at, reason: "gone".into(), is_doubtful: false }));
     }
     outbox.0.note(3, record(0, 3));
-    outbox.0.shorten();
+    outbox.drop_expired();
     assert_eq!(Journal::read(folder.path()).unwrap().0.into_keys().collect::<Vec<_>>(), [2, 3]);
 }

@@ -101,7 +101,7 @@ mod tests {
     use crate::executor::result_file::AttemptId;
     use crate::memory::cgroup::Fill;
     use crate::memory::evidence::Look;
-    use crate::outbox::{Claim, OutboxOptions};
+    use crate::outbox::{Claim, Key, OutboxOptions};
 
     fn task(id: &str) -> Task {
         Task { task_id: id.into(), workflow_instance_id: "w".into(), poll_count: 1, ..Task::default() }
@@ -120,7 +120,7 @@ mod tests {
         let options = OutboxOptions { is_synced: false, retention: Duration::from_secs(60) };
         let outbox = Outbox::open(folder.path(), options, &logger).unwrap();
         for id in ["a", "b", "staged"] {
-            let number = outbox.claimed(&task(id));
+            let number = outbox.claimed(&task(id), Key::of(&task(id), None));
             assert_eq!(Claim::of(&task(id)).task_id, id);
             if id == "staged" {
                 outbox.staged(number, "branch", "commit");

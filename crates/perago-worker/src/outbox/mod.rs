@@ -4,8 +4,10 @@
 //! was under way: it delivers outcomes, and gives back tasks whose bodies died with the supervisor. An outcome that can
 //! never be delivered is kept with the reason, for `perago status` to show.
 
+mod adoptable;
 mod entry;
 mod journal;
+mod key;
 mod killed;
 mod recover;
 
@@ -15,17 +17,23 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use perago_conductor::{Task, TaskResult};
+use perago_conductor::{ResultStatus, Task, TaskResult};
+use serde_json::value::RawValue;
 
-pub use entry::{Claim, Entry, Kept, Outcome, Record, Staged};
+pub use adoptable::Adoptable;
+pub use entry::{Claim, Entry, Kept, Outcome, Record, Returned, Staged};
 pub use journal::{Journal, JournalError};
+pub use key::Key;
 pub use recover::resolve;
+#[cfg(test)]
+pub(crate) use recover::{Settled, Step, step, write_down};
+pub(crate) use recover::{is_delivered, reason_of};
 
 use crate::attempt::outcome::Finished;
 use crate::executor::message::{Ended, Outcome as BodyOutcome};
 use crate::executor::pool::BodyEnd;
 use crate::executor::result_file::AttemptId;
-use crate::kill_point::{Step, passing};
+use crate::kill_point::{self, passing};
 use crate::logs::{Level, Logger, Record as LogRecord};
 
 /// A cheap handle to what one worker owes.
@@ -78,6 +86,15 @@ impl Outbox {
         Ok(Self(Rc::new(inner)))
     }
 
+    /// Forgets what was kept for long enough.
+    pub fn drop_expired(&self) {
+        let oldest = self.0.oldest_kept();
+        let is_expired = |entry: &Entry| entry.kept.as_ref().is_some_and(|kept| kept.at < oldest);
+        if self.0.entries.borrow().values().any(is_expired) {
+            self.0.shorten();
+        }
+    }
+
     /// What an earlier supervisor has left to do.
     pub fn left_open(&self) -> Vec<(u64, Entry)> {
         let entries = self.0.entries.borrow();
@@ -87,7 +104,7 @@ impl Outbox {
 
     /// Takes over what executors wrote before the earlier supervisor could hear of it.
     ///
-    /// A workspace whose publication nobody has done is gone with its supervisor, so that its result says nothing.
+    /// A result of a workspace task is not reported: its workspace may not be published.
     pub fn take_ended(
         &self,
         ended: Vec<(AttemptId, Ended)>,
@@ -96,15 +113,16 @@ impl Outbox {
         reason_limit: usize,
     ) {
         for (id, ended) in ended {
-            if has_workspace && matches!(ended.outcome, BodyOutcome::Completed(_)) {
-                continue;
-            }
             let open = self.left_open();
             let Some((number, _)) =
                 open.into_iter().find(|(_, entry)| entry.outcome.is_none() && entry.claim.is_of(&id))
             else {
                 continue;
             };
+            if let (true, BodyOutcome::Completed(result)) = (has_workspace, &ended.outcome) {
+                self.returned(number, result);
+                continue;
+            }
             let task = Task { task_id: id.task_id, workflow_instance_id: id.workflow_id, ..Task::default() };
             let end = BodyEnd::Ended(Box::new(ended));
             let finished = Finished::of_body(&task, worker_id, end, None, reason_limit);
@@ -113,11 +131,17 @@ impl Outbox {
     }
 
     /// A task was claimed. Returns the number of its entry.
-    pub fn claimed(&self, task: &Task) -> u64 {
+    pub fn claimed(&self, task: &Task, key: Key) -> u64 {
         let number = self.0.next.get();
         self.0.next.set(number + 1);
-        self.0.note(number, Record::Claimed { at: now(), claim: Box::new(Claim::of(task)) });
+        let claim = Box::new(Claim::of(task));
+        self.0.note(number, Record::Claimed { at: now(), claim, key: Some(key) });
         number
+    }
+
+    /// A body has returned, and its workspace is about to be published.
+    pub fn returned(&self, number: u64, result: &RawValue) {
+        self.0.note(number, Record::Returned(Returned { at: now(), result: result.to_owned() }));
     }
 
     /// Changes are staged and about to be merged.
@@ -140,7 +164,36 @@ impl Outbox {
 
     /// The outcome can never be delivered.
     pub fn kept(&self, number: u64, reason: &str) {
-        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned() }));
+        self.keep(number, reason, false);
+    }
+
+    /// The outcome can never be delivered, and its body ended after it had been told to stop.
+    pub fn kept_in_doubt(&self, number: u64, reason: &str) {
+        self.keep(number, reason, true);
+    }
+
+    /// Whether a body has returned a result that is not delivered.
+    pub fn has_result(&self, number: u64) -> bool {
+        self.0.entries.borrow().get(&number).is_some_and(|entry| {
+            let outcome = entry.outcome.as_ref();
+            entry.returned.is_some()
+                || outcome.is_some_and(|outcome| outcome.result.status == ResultStatus::Completed)
+        })
+    }
+
+    /// The entry, unless it is closed.
+    pub fn entry(&self, number: u64) -> Option<Entry> {
+        self.0.entries.borrow().get(&number).cloned()
+    }
+
+    /// What is kept or open for an earlier attempt at the same work, on the same basis, and can stand for the attempt at
+    /// `task`. Whether the task retries that attempt, the server knows.
+    pub fn adoptable(&self, task: &Task, key: &Key) -> Option<Adoptable> {
+        adoptable::newest(&self.0.entries.borrow(), task, key)
+    }
+
+    fn keep(&self, number: u64, reason: &str, is_doubtful: bool) {
+        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned(), is_doubtful }));
     }
 }
 
@@ -183,22 +236,27 @@ impl Inner {
         }
     }
 
+    fn oldest_kept(&self) -> i64 {
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        now().saturating_sub(retention)
+    }
+
     /// Writes the journal anew, without what was kept for long enough.
     fn compact(&self) -> std::io::Result<()> {
-        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
-        let oldest = now().saturating_sub(retention);
+        let oldest = self.oldest_kept();
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
         self.journal.borrow_mut().rewrite(&entries)
     }
 }
 
-fn step_of(record: &Record) -> Option<Step> {
+fn step_of(record: &Record) -> Option<kill_point::Step> {
     match record {
-        Record::Claimed { .. } => Some(Step::ClaimRecord),
-        Record::Staged(_) => Some(Step::StagedRecord),
-        Record::Finished(_) => Some(Step::OutcomeRecord),
-        Record::Closed => Some(Step::ClosingRecord),
+        Record::Claimed { .. } => Some(kill_point::Step::ClaimRecord),
+        Record::Returned(_) => Some(kill_point::Step::ReturnedRecord),
+        Record::Staged(_) => Some(kill_point::Step::StagedRecord),
+        Record::Finished(_) => Some(kill_point::Step::OutcomeRecord),
+        Record::Closed => Some(kill_point::Step::ClosingRecord),
         Record::Kept(_) => None,
     }
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::entry::{Entry, Outcome};
+use super::entry::{Claim, Entry, Outcome};
+use super::{Outbox, adoptable};
 use crate::attempt::drive::Context;
 use crate::attempt::machine::{LostReason, Ownership};
 use crate::attempt::ownership::ownership;
@@ -22,7 +23,7 @@ const LATE_BEAT_READ_BACKS: [Duration; 3] =
 
 /// How an entry was settled.
 #[derive(Debug, PartialEq, Eq)]
-enum Settled {
+pub(crate) enum Settled {
     /// The server has the outcome.
     Delivered,
     /// The task waits in the queue again: its body had not finished.
@@ -63,14 +64,63 @@ pub async fn resolve(
         .with("workflow_instance_id", entry.claim.workflow_instance_id.as_str())
         .with("task_id", entry.claim.task_id.as_str())
         .with("retry_count", entry.claim.retry_count);
-    match settled {
-        Settled::Kept(reason) => {
-            context.outbox.kept(number, &reason);
-            record = record.with("reason", reason);
-        }
-        _ => context.outbox.closed(number),
+    if let Some(reason) = write_down(&context.outbox, (number, &entry), &settled) {
+        record = record.with("reason", reason);
     }
     context.logger.write(record);
+}
+
+/// Closes the entry, or keeps it and returns why: a retry that we are handed may adopt it.
+pub(crate) fn write_down(
+    outbox: &Outbox,
+    (number, entry): (u64, &Entry),
+    settled: &Settled,
+) -> Option<String> {
+    let reason = match settled {
+        Settled::Kept(reason) => reason.clone(),
+        Settled::Released | Settled::Nothing if entry.returned.is_some() => unpublished(entry),
+        _ => {
+            outbox.closed(number);
+            return None;
+        }
+    };
+    outbox.kept(number, &reason);
+    Some(reason)
+}
+
+/// Why the result of a workspace task whose body had returned was not reported.
+fn unpublished(entry: &Entry) -> String {
+    match &entry.staged {
+        Some(staged) => format!("the worker ended while it published commit {}", staged.commit),
+        None => {
+            "the worker ended before anything of its workspace was staged: the body runs again".to_owned()
+        }
+    }
+}
+
+/// What to do next about an entry.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// The server says nothing.
+    AskAgain,
+    /// Report the outcome: the task is still ours.
+    Deliver(&'a Outcome),
+    /// Give the task back: it is still ours, and there is no outcome.
+    Release(&'a Task),
+    /// Nothing is left to do.
+    Settle(Settled),
+}
+
+/// Decides by what the server shows.
+pub(crate) fn step<'a>(entry: &'a Entry, shown: &'a Result<Option<Task>, Error>) -> Step<'a> {
+    let task = shown.as_ref().ok().and_then(Option::as_ref);
+    match (ownership(&entry.claim, shown), &entry.outcome, task) {
+        (Ownership::Ours, Some(outcome), _) => Step::Deliver(outcome),
+        (Ownership::Ours, None, Some(task)) => Step::Release(task),
+        (Ownership::Lost(reason), Some(outcome), _) => Step::Settle(of_lost(entry, reason, shown, outcome)),
+        (Ownership::Lost(_), None, _) => Step::Settle(Settled::Nothing),
+        (Ownership::Unreachable | Ownership::Ours, ..) => Step::AskAgain,
+    }
 }
 
 async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settled {
@@ -80,14 +130,13 @@ async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settl
     let mut failures = 0;
     loop {
         let shown = context.client.get_task(&entry.claim.task_id).await;
-        let step = match (ownership(&entry.claim, &shown), &entry.outcome) {
-            (Ownership::Unreachable, _) => None,
-            (Ownership::Ours, Some(outcome)) => deliver(context, entry, outcome).await,
-            (Ownership::Ours, None) => release(context, &shown).await,
-            (Ownership::Lost(reason), Some(outcome)) => Some(of_lost(reason, &shown, outcome)),
-            (Ownership::Lost(_), None) => Some(Settled::Nothing),
+        let settled = match step(entry, &shown) {
+            Step::AskAgain => None,
+            Step::Deliver(outcome) => deliver(context, entry, outcome).await,
+            Step::Release(task) => release(context, task).await,
+            Step::Settle(settled) => Some(settled),
         };
-        if let Some(settled) = step {
+        if let Some(settled) = settled {
             return settled;
         }
         if failures == 0 {
@@ -121,39 +170,61 @@ async fn deliver(context: &Context, entry: &Entry, outcome: &Outcome) -> Option<
 }
 
 /// Gives a task back whose body died with the earlier supervisor. `None`: look again.
-async fn release(context: &Context, shown: &Result<Option<Task>, Error>) -> Option<Settled> {
-    let Ok(Some(task)) = shown else { return None };
+async fn release(context: &Context, task: &Task) -> Option<Settled> {
     let released = context.client.update_task(&TaskResult::release(task, &context.worker_id)).await;
     released.is_ok().then_some(Settled::Released)
 }
 
-fn of_lost(reason: LostReason, shown: &Result<Option<Task>, Error>, outcome: &Outcome) -> Settled {
-    let Ok(Some(task)) = shown else {
-        return Settled::Kept("the server does not know the task any more".to_owned());
-    };
-    if is_delivered(task, &outcome.result) {
-        return Settled::Delivered;
+fn of_lost(
+    entry: &Entry,
+    reason: LostReason,
+    shown: &Result<Option<Task>, Error>,
+    outcome: &Outcome,
+) -> Settled {
+    let task = shown.as_ref().ok().and_then(Option::as_ref);
+    match task {
+        Some(task) if is_delivered(task, &entry.claim, &outcome.result) => Settled::Delivered,
+        _ => Settled::Kept(reason_of(entry, reason, task.map(|task| task.status))),
     }
-    Settled::Kept(match reason {
-        LostReason::ClaimedAgain => "the task was given to another worker".to_owned(),
-        _ => format!("the task ended without it: {}", name_of(task.status)),
-    })
 }
 
-/// Whether the server shows what was reported.
-fn is_delivered(task: &Task, result: &TaskResult) -> bool {
+/// Why the outcome of an attempt can never be delivered, and what of it is on a branch all the same.
+pub(crate) fn reason_of(entry: &Entry, reason: LostReason, status: Option<TaskStatus>) -> String {
+    let mut text = match (reason, status) {
+        (LostReason::Unknown, _) => "the server does not know the task any more".to_owned(),
+        (LostReason::ClaimedAgain, _) => "the task was given to another worker".to_owned(),
+        (LostReason::Terminal, Some(status)) => format!("the task ended without it: {}", name_of(status)),
+        (LostReason::Terminal, None) => "the task ended without it".to_owned(),
+    };
+    if let Some(staged) = &entry.staged {
+        let what = match adoptable::published(entry) {
+            Some(commit) => format!("; its workspace is published as commit {commit}"),
+            None => format!("; its workspace was staged as commit {}", staged.commit),
+        };
+        text.push_str(&what);
+    }
+    text
+}
+
+/// Whether the server shows what was reported. It may have left out what is empty, so that its output need not be ours
+/// to the letter: then it is ours if nobody else has claimed the task or signed for it.
+pub(crate) fn is_delivered(task: &Task, claim: &Claim, result: &TaskResult) -> bool {
     let wanted = match result.status {
         ResultStatus::InProgress => return false,
         ResultStatus::Completed => TaskStatus::Completed,
         ResultStatus::Failed => TaskStatus::Failed,
         ResultStatus::FailedWithTerminalError => TaskStatus::FailedWithTerminalError,
     };
-    let json = |text: Option<&str>| text.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    task.status == wanted
-        && match &result.output_data {
-            None => true,
-            Some(output) => json(Some(output.get())) == json(Some(task.output_data.get())),
-        }
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let is_ours =
+        task.poll_count == claim.poll_count && task.worker_id.as_deref() == Some(result.worker_id.as_str());
+    let is_same = match &result.output_data {
+        None => true,
+        Some(output) => json(output.get()) == json(task.output_data.get()),
+    };
+    // What may fail without failing its run is shown so.
+    let is_forgiven = task.status == TaskStatus::CompletedWithErrors && wanted != TaskStatus::Completed;
+    (task.status == wanted || is_forgiven) && (is_ours || is_same)
 }
 
 fn name_of(status: TaskStatus) -> String {

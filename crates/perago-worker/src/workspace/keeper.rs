@@ -13,7 +13,7 @@ use perago_contract::envelope::WorkspaceRef;
 use perago_workspace::{AttemptControl, Progress, Stamp, WorkspaceError};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::service::{Published, Transfer, Workspace, WorkspaceService};
+use super::service::{Published, Transfer, WorkspaceService};
 use crate::kill_point::{Step, around};
 use crate::logs::{Level, Logger, Record};
 
@@ -39,8 +39,8 @@ pub enum WorkspaceMail {
 pub struct Kept {
     /// The directory once it is filled, or why it cannot be.
     pub ready: oneshot::Receiver<Result<PathBuf, WorkspaceError>>,
-    /// Sent: publish. Dropped: the directory is not needed any more.
-    pub publish: oneshot::Sender<()>,
+    /// Sent: publish for this result of the body, as JSON. Dropped: the directory is not needed any more.
+    pub publish: oneshot::Sender<String>,
     /// What came of the publication; closed without an answer when it was stopped.
     pub published: oneshot::Receiver<Result<Published, WorkspaceError>>,
 }
@@ -65,7 +65,7 @@ pub struct Keeping {
 /// The workspaces of a worker.
 #[derive(Debug)]
 pub struct Workspaces {
-    service: Arc<WorkspaceService>,
+    pub(super) service: Arc<WorkspaceService>,
     // Only empty while it is dropped: a runtime must not be dropped where tasks run.
     threads: Option<tokio::runtime::Runtime>,
 }
@@ -113,7 +113,7 @@ impl Workspaces {
         answered.await.ok()
     }
 
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Some(threads) = &self.threads {
             threads.spawn(work);
         }
@@ -130,7 +130,7 @@ impl Drop for Workspaces {
 
 struct Ends {
     ready: oneshot::Sender<Result<PathBuf, WorkspaceError>>,
-    wanted: oneshot::Receiver<()>,
+    wanted: oneshot::Receiver<String>,
     published: oneshot::Sender<Result<Published, WorkspaceError>>,
 }
 
@@ -156,18 +156,23 @@ async fn keep(service: Arc<WorkspaceService>, keeping: Keeping, ends: Ends) {
     for warning in &workspace.warnings {
         logger.write(about.label(Record::new(Level::Warning, "workspace_warning", warning.as_str())));
     }
-    if ends.ready.send(Ok(workspace.files())).is_ok() && ends.wanted.await.is_ok() {
+    if ends.ready.send(Ok(workspace.files())).is_ok()
+        && let Ok(result) = ends.wanted.await
+    {
         let control = Control { mail };
         let outcome = tokio::select! {
             biased;
             () = stopped(stop) => None,
-            published = service.publish(&workspace, &control, &record) => Some(published),
+            published = service.publish(&workspace, &result, &control, &record) => Some(published),
         };
         match outcome {
             Some(published) => {
                 let _ = ends.published.send(published);
             }
-            None => withdraw(&service, &workspace, &about, &logger).await,
+            None => {
+                withdraw(&service, workspace.repository_name(), &workspace.staging_branch(), &about, &logger)
+                    .await;
+            }
         }
     }
     let place = workspace.files();
@@ -182,8 +187,14 @@ async fn keep(service: Arc<WorkspaceService>, keeping: Keeping, ends: Ends) {
 }
 
 /// Takes back what a publication that was stopped may have staged, soon or not at all: who stopped it may be waiting.
-async fn withdraw(service: &WorkspaceService, workspace: &Workspace, about: &Labels, logger: &Logger) {
-    let withdrawn = tokio::time::timeout(WITHDRAW_WITHIN, service.withdraw(workspace)).await;
+pub(super) async fn withdraw(
+    service: &WorkspaceService,
+    repository: &str,
+    branch: &str,
+    about: &Labels,
+    logger: &Logger,
+) {
+    let withdrawn = tokio::time::timeout(WITHDRAW_WITHIN, service.withdraw(repository, branch)).await;
     let left = match withdrawn {
         Ok(result) => result.err().map(|error| error.to_string()),
         Err(_) => Some(format!("no answer within {} s", WITHDRAW_WITHIN.as_secs())),
@@ -191,19 +202,19 @@ async fn withdraw(service: &WorkspaceService, workspace: &Workspace, about: &Lab
     if let Some(error) = left {
         let message = "a staging branch could not be deleted; it is found later by its name";
         let failed = Record::new(Level::Warning, "staging_left", message)
-            .with("staging_branch", workspace.staging_branch())
+            .with("staging_branch", branch)
             .with("error", error);
         logger.write(about.label(failed));
     }
 }
 
-async fn stopped(mut stop: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
     // An attempt that is gone wants nothing any more either.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// The ids of an attempt for log lines that are written after it has ended.
-struct Labels {
+pub(super) struct Labels {
     task_name: String,
     workflow_id: String,
     task_id: String,
@@ -211,7 +222,7 @@ struct Labels {
 }
 
 impl Labels {
-    fn of(stamp: &Stamp) -> Self {
+    pub(super) fn of(stamp: &Stamp) -> Self {
         Self {
             task_name: stamp.task_name.clone(),
             workflow_id: stamp.work.workflow_instance_id.clone(),
@@ -229,8 +240,8 @@ impl Labels {
     }
 }
 
-struct Control {
-    mail: mpsc::UnboundedSender<WorkspaceMail>,
+pub(super) struct Control {
+    pub(super) mail: mpsc::UnboundedSender<WorkspaceMail>,
 }
 
 impl AttemptControl for Control {

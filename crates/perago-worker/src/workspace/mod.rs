@@ -1,5 +1,6 @@
 //! Workspaces of attempts: the engine of `perago-workspace` over the client of `perago-lakefs`.
 
+mod adoption;
 mod housekeeping;
 mod keeper;
 mod open;
@@ -11,6 +12,7 @@ mod verdict;
 
 pub use perago_workspace::GlobDialect;
 
+pub use adoption::{AdoptedWork, Adopting, KeptWork};
 pub use housekeeping::{Housekeeper, Housekeeping};
 pub use keeper::{Keeping, Kept, WorkspaceMail, Workspaces};
 pub(crate) use open::{housekeeping, open};

@@ -102,6 +102,11 @@ impl Workspace {
         self.attempt.files()
     }
 
+    /// The name of its repository.
+    pub fn repository_name(&self) -> &str {
+        &self.input.repository
+    }
+
     /// The branch that its publication stages on.
     pub fn staging_branch(&self) -> String {
         self.stamp.staging_branch()
@@ -212,9 +217,9 @@ impl WorkspaceService {
     ///
     /// # Errors
     /// The store does not delete it; it is found later by its name.
-    pub async fn withdraw(&self, workspace: &Workspace) -> Result<(), WorkspaceError> {
-        let branch = workspace.staging_branch();
-        match workspace.repository.delete_branch(&branch).await {
+    pub async fn withdraw(&self, repository: &str, branch: &str) -> Result<(), WorkspaceError> {
+        let repository = LakeFsRepository::new(self.client.clone(), repository);
+        match repository.delete_branch(branch).await {
             Err(error) if error.kind() != StoreErrorKind::NotFound => {
                 Err(WorkspaceError::store(&format!("delete the branch {branch}"), error))
             }
@@ -222,13 +227,15 @@ impl WorkspaceService {
         }
     }
 
-    /// Checks the guardrails after the body and publishes what it has changed.
+    /// Checks the guardrails after the body and publishes what it has changed; `result` is what it has returned, as
+    /// JSON.
     ///
     /// # Errors
     /// A failure of the attempt; nothing of it stays on the branch unless the failure says so.
     pub async fn publish<C: AttemptControl>(
         &self,
         workspace: &Workspace,
+        result: &str,
         control: &C,
         record: &(dyn Fn(Transfer) + Sync),
     ) -> Result<Published, WorkspaceError> {
@@ -238,7 +245,7 @@ impl WorkspaceService {
         }
         let begun = Instant::now();
         let control = Timed { control, record, uploading: Mutex::new(Duration::ZERO) };
-        let published = self.publish_edits(workspace, &control).await;
+        let published = self.publish_edits(workspace, result, &control).await;
         let uploading = *control.uploading.lock().unwrap_or_else(PoisonError::into_inner);
         let duration = begun.elapsed().saturating_sub(uploading);
         record(Transfer { operation: Operation::Publish, duration, bytes: None, cached_bytes: 0 });
@@ -250,6 +257,7 @@ impl WorkspaceService {
     async fn publish_edits<C: AttemptControl>(
         &self,
         workspace: &Workspace,
+        result: &str,
         control: &C,
     ) -> Result<PublishReport, WorkspaceError> {
         let (directory, manifest) = (Arc::clone(&workspace.directory), Arc::clone(&workspace.manifest));
@@ -262,6 +270,7 @@ impl WorkspaceService {
             directory: &workspace.directory,
             manifest: &workspace.manifest,
             edits: &edits,
+            result: Some(result),
             merge_limit: self.merge_limit,
             transfers: UPLOADS_AT_ONCE,
         };

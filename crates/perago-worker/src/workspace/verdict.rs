@@ -88,7 +88,7 @@ fn number(count: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use perago_conductor::TaskStatus;
-    use perago_workspace::{AttemptMarker, Epoch, Stamp};
+    use perago_workspace::{AttemptMarker, Basis, Epoch, Stamp};
 
     use super::*;
 
@@ -111,6 +111,7 @@ mod tests {
             worker_id: "w".to_owned(),
             input_ref: "r".to_owned(),
             link: "l".to_owned(),
+            basis: Basis::default(),
         };
         Suspect::of_marker(&AttemptMarker::new(&stamp, "demo", 0))
     }

@@ -44,7 +44,7 @@ async fn run(
         let workspace =
             service.prepare(input, stamp(&scene.input, 0), &Arc::default(), &record, pending()).await?;
         body(&workspace.files());
-        let published = service.publish(&workspace, &Control::default(), &record).await;
+        let published = service.publish(&workspace, "null", &Control::default(), &record).await;
         workspace.discard().await?;
         published
     }

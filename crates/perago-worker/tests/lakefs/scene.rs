@@ -17,7 +17,7 @@ use perago_lakefs::{
 };
 use perago_worker::workspace::LakeFsRepository;
 use perago_workspace::{
-    AttemptControl, Cache, Directory, Epoch, MaterialiseRequest, Materialised, Prefix, PublishReport,
+    AttemptControl, Basis, Cache, Directory, Epoch, MaterialiseRequest, Materialised, Prefix, PublishReport,
     PublishRequest, Repository, Stamp, TransferOptions, Work, WorkspaceError, materialise, publish,
 };
 
@@ -307,6 +307,7 @@ impl Attempt {
             directory: &self.directory,
             manifest: &self.materialised.manifest,
             edits: &edits,
+            result: None,
             merge_limit: Duration::from_secs(60),
             transfers: 16,
         };
@@ -331,5 +332,6 @@ pub(crate) fn stamp(input: &str, retry: u64) -> Stamp {
         worker_id: "worker".to_owned(),
         input_ref: input.to_owned(),
         link: "http://conductor/execution/workflow".to_owned(),
+        basis: Basis::default(),
     }
 }

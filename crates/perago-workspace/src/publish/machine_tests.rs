@@ -2,7 +2,7 @@
 
 use super::history::History;
 use super::machine::{Effect, Event, Outcome, OwnCommit, Publication, PublishFailure, Terms};
-use crate::stamp::{Epoch, Stamp, Work};
+use crate::stamp::{Basis, Epoch, Stamp, Work};
 use crate::store::{Commit, StoreError, StoreErrorKind};
 use perago_contract::OnMovedHead;
 
@@ -26,6 +26,7 @@ fn own(id: &str, parents: &[&str], retry_count: u64) -> Commit {
         worker_id: "w".to_owned(),
         input_ref: "R".to_owned(),
         link: "l".to_owned(),
+        basis: Basis::default(),
     };
     Commit { metadata: stamp.metadata(), ..foreign(id, parents) }
 }

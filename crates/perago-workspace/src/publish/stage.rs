@@ -9,7 +9,8 @@ use md5::{Digest, Md5};
 use perago_contract::FailureCode;
 
 use super::difference::Difference;
-use super::{PublishReport, PublishRequest, absent_is_fine};
+use super::run::absent_is_fine;
+use super::{PublishReport, PublishRequest};
 use crate::backoff::repeated;
 use crate::blocking;
 use crate::directory::{Directory, FileState};
@@ -116,7 +117,7 @@ async fn tree_of<R: Repository>(
     }
 }
 
-async fn fresh_branch<R: Repository>(
+pub(super) async fn fresh_branch<R: Repository>(
     repository: &Arc<R>,
     staging: &str,
     base: &str,
@@ -171,7 +172,7 @@ async fn commit<R: Repository>(
     staging: &str,
     base: &str,
 ) -> Result<Option<CommitId>, StageError> {
-    let text = request.stamp.text("stage");
+    let text = request.stamp.text_with_result("stage", request.result);
     match repeated!(repository, repository.commit(staging, &text)) {
         // Nobody else writes to this branch: an earlier try whose reply was lost has committed, or nothing differed.
         Err(error) if error.kind() == StoreErrorKind::NoChanges => {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use perago_contract::OnMovedHead;
 use perago_workspace::{
-    AttemptControl, Directory, Epoch, FileCreator, FileState, Manifest, ManifestEntry, ObjectIdentity,
-    Prefix, PublishReport, PublishRequest, Repository, Stamp, Work, WorkspaceError, publish,
+    AdoptRequest, Adopted, AttemptControl, Basis, Directory, Epoch, FileCreator, FileState, Manifest,
+    ManifestEntry, ObjectIdentity, Prefix, PublishReport, PublishRequest, Repository, Stamp, Work,
+    WorkspaceError, adopt, publish,
 };
 
 use super::memory::{Tree, md5_of};
@@ -88,6 +89,8 @@ pub struct Attempt {
     pub prefix: Prefix,
     /// What a moved head means.
     pub on_moved_head: OnMovedHead,
+    /// What the body has returned.
+    pub result: Option<&'static str>,
 }
 
 impl Attempt {
@@ -115,7 +118,16 @@ impl Attempt {
             stamp: stamp(input, retry_count),
             prefix,
             on_moved_head: OnMovedHead::Fail,
+            result: None,
         }
+    }
+
+    /// Writes down what the body has returned, and what that depends on.
+    pub fn returning(mut self, result: &'static str) -> Self {
+        self.result = Some(result);
+        let digits = |text: &str| Some(text.to_owned());
+        self.stamp.basis = Basis { input_hash: digits("input"), code_hash: digits("code") };
+        self
     }
 
     /// Lets a moved head be merged.
@@ -164,10 +176,33 @@ impl Attempt {
             directory: &self.directory,
             manifest: &self.manifest,
             edits: &edits,
+            result: self.result,
             merge_limit: Duration::from_secs(60),
             transfers: 4,
         };
         publish(repository, control, &request).await
+    }
+
+    /// Adopts what earlier attempts have left for `main`.
+    pub async fn adopt<R: Repository>(
+        &self,
+        repository: &Arc<R>,
+        control: &Control,
+    ) -> Result<Option<Adopted>, WorkspaceError> {
+        let retries = 0..=self.stamp.epoch.retry_count;
+        let predecessors: Vec<String> = retries.map(|retry| format!("task-{retry}")).collect();
+        let request = AdoptRequest {
+            branch: "main",
+            prefix: &self.prefix,
+            stamp: &self.stamp,
+            on_moved_head: self.on_moved_head,
+            merge_limit: Duration::from_secs(60),
+            predecessors: &predecessors,
+            published: None,
+            staged: None,
+            result: None,
+        };
+        adopt(repository, control, &request).await
     }
 }
 
@@ -188,5 +223,6 @@ pub fn stamp(input: &str, retry_count: u64) -> Stamp {
         worker_id: "worker".to_owned(),
         input_ref: input.to_owned(),
         link: "http://conductor/execution/workflow-1".to_owned(),
+        basis: Basis::default(),
     }
 }

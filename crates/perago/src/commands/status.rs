@@ -123,6 +123,7 @@ impl<'a> Shown<'a> {
             "poll_count": claim.poll_count,
             "staging_branch": self.entry.staged.as_ref().map(|staged| &staged.branch),
             "staged_commit": self.entry.staged.as_ref().map(|staged| &staged.commit),
+            "returned": self.entry.returned.as_ref().map(|returned| &returned.result),
             "result": self.entry.outcome.as_ref().map(|outcome| &outcome.result),
             "failure_code": self.entry.outcome.as_ref().and_then(|outcome| outcome.failure_code.as_ref()),
             "reason": self.entry.kept.as_ref().map(|kept| &kept.reason),
