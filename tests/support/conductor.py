@@ -40,6 +40,15 @@ class Conductor:
 
     def define(self, name: str, *, has_workspace: bool = False, **definition: Any) -> None:
         """Register a task, and a workflow of the same name with one step `body` that gets the whole input."""
+        self.define_task(name, **definition)
+        inputs = {"params": "${workflow.input.params}"}
+        if has_workspace:
+            inputs["workspace"] = "${workflow.input.workspace}"
+        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
+        self.define_workflow(name, [step])
+
+    def define_task(self, name: str, **definition: Any) -> None:
+        """Register a task."""
         task = {
             "name": name,
             "retryCount": 0,
@@ -48,19 +57,18 @@ class Conductor:
             **definition,
         }
         self.call("POST", "/metadata/taskdefs", [task])
-        inputs = {"params": "${workflow.input.params}"}
-        if has_workspace:
-            inputs["workspace"] = "${workflow.input.workspace}"
-        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
+
+    def define_workflow(self, name: str, steps: list[dict[str, Any]]) -> None:
+        """Register a workflow."""
         workflow = {
             "name": name,
             "version": 1,
             "schemaVersion": 2,
-            "tasks": [step],
+            "tasks": steps,
             "timeoutPolicy": "ALERT_ONLY",
+            "timeoutSeconds": 0,
+            "ownerEmail": "tests@example.com",
         }
-        workflow["timeoutSeconds"] = 0
-        workflow["ownerEmail"] = "tests@example.com"
         self.call("PUT", "/metadata/workflow", [workflow])
 
     def start(self, name: str, params: Any, workspace: Any = None, **request: Any) -> str:

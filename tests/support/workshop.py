@@ -55,9 +55,10 @@ class Repository(Lake):
         """All objects with their contents."""
         return {path: self.get(reference, path).body.decode() for path in self.tree(reference)}
 
-    def log(self) -> list[dict[str, Any]]:
-        """The commits of `main` above the input, newest first, along first parents."""
-        page = self.here("GET", "/refs/main/commits", first_parent="true").json["results"]
+    def log(self, branch: str = "main") -> list[dict[str, Any]]:
+        """The commits of a branch above the input, newest first, along first parents."""
+        answer = self.here("GET", f"/refs/{branch}/commits", first_parent="true", amount=1000)
+        page = answer.json["results"]
         above: list[dict[str, Any]] = []
         for commit in page:
             if commit["id"] == self.input:
