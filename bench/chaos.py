@@ -3,9 +3,9 @@
 make chaos [SEED=0] [ATTEMPTS=2000] [SERVICES=real]
 .venv/bin/python bench/chaos.py [--seed 0] [--attempts 2000] [--real]
 
-Two workers of a workspace-free and two of a workspace task carry out chains on branches of one repository, while
-executors and supervisors are killed, services go away and come back on what they held, calls fail at random, and
-somebody else commits. With `--real` Conductor and VictoriaMetrics are the real servers.
+Two workers of a workspace-free and two of a workspace task carry out chains on branches of one repository,
+while executors and supervisors are killed, services go away and come back on what they held, calls fail at
+random, and somebody else commits. With `--real` Conductor and VictoriaMetrics are the real servers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Chains of tasks on branches of one repository, and whether everything of them is as it must be.
 
-A run is: a plain step, three workspace steps that publish to a branch of the run's own, and a plain step. Each
-writes down what it returns (`modules/chained.py`), and gets the token of the step before.
+A run is: a plain step, three workspace steps that publish to a branch of the run's own, and a plain step.
+Each writes down what it returns (`modules/chained.py`), and gets the token of the step before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BASE = {f"in/old-{step}": f"old {step}" for step in range(len(STEPS))} | {"besid
 # Killed, timed out and refused attempts use up retries; no run may fail for want of them.
 RETRIES = 500
 LONGEST_SECONDS = 0.3
-LONG_SHARE, CHILD_SHARE = 0.02, 0.1
+CHILD_SHARE = 0.1
 
 
 @dataclass
@@ -67,10 +67,17 @@ class Chains:
         notes: What bodies return.
         seed: Of the runs' parameters.
         response_seconds: After so long without a sign a task is given to somebody else.
+        long: The share of bodies that last long, and how many seconds they last.
     """
 
     def __init__(
-        self, conductor: Conductor, store: Store, notes: Notes, seed: int, response_seconds: int
+        self,
+        conductor: Conductor,
+        store: Store,
+        notes: Notes,
+        seed: int,
+        response_seconds: int,
+        long: tuple[float, float],
     ) -> None:
         self.runs: list[Run] = []
         self.plain_task, self.edit_task = (
@@ -78,7 +85,7 @@ class Chains:
         )
         self._conductor, self._notes = conductor, notes
         self._random = random.Random(seed)
-        self._response_seconds = response_seconds
+        self._long = long
         self.repository = Repository(store, BASE)
         for task in (self.plain_task, self.edit_task):
             conductor.define_task(task, retryCount=RETRIES, responseTimeoutSeconds=response_seconds)
@@ -123,10 +130,8 @@ class Chains:
         self.runs.append(run)
 
     def _seconds(self) -> float:
-        """Mostly short; now and then longer than the lease holds."""
-        if self._random.random() < LONG_SHARE:
-            return self._response_seconds * 1.3
-        return self._random.uniform(0, LONGEST_SECONDS)
+        share, seconds = self._long
+        return seconds if self._random.random() < share else self._random.uniform(0, LONGEST_SECONDS)
 
     def commit_as_somebody_else(self, run: Run) -> None:
         """Commit a file that no task touches to a run's branch."""

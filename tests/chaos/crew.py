@@ -70,12 +70,12 @@ class Instance:
         return Worker(self.root, self._url, self.task, *slots, module=self._module, **self._variables)
 
     def keep(self) -> None:
-        """Start another worker if this one has ended by itself, which it does where its server is away at the start."""
+        """Start another worker if this one has ended by itself: its server may have been away then."""
         if self.worker.process.poll() is not None:
             self.worker.end()
             self.kills.restarts += 1
             self.last_words.append(" ".join(self.worker.stderr))
-            self.worker = self._started()
+            self.follow()
 
     def kill_executor(self, chance: random.Random, busy: set[int]) -> None:
         """Kill one executor, mostly one that is `busy`; nobody if none is there."""
@@ -91,16 +91,21 @@ class Instance:
             self.kills.executors += 1
 
     def kill_supervisor(self, chance: random.Random) -> None:
-        """Kill the supervisor and start its successor at once, which every third time dies while it starts."""
-        self._kill_and_follow()
+        """Kill the supervisor, and every third time its successor too while it starts."""
+        self.kill()
         if chance.random() < 1 / 3:
             time.sleep(chance.uniform(0, LONGEST_START_SECONDS))
-            self._kill_and_follow()
+            self.kill()
 
-    def _kill_and_follow(self) -> None:
+    def follow(self) -> None:
+        """Start the successor of a worker that has ended or is about to."""
+        self.worker = self._started()
+
+    def kill(self) -> None:
+        """Kill the supervisor, start its successor at once, and wait for the end of what was left."""
         dead = self.worker
         at = dead.signal(signal.SIGKILL)
-        self.worker = self._started()
+        self.follow()
         left: list[Process] = []
 
         def is_gone() -> bool:
@@ -113,7 +118,7 @@ class Instance:
         self.kills.supervisors += 1
 
     def left_behind(self) -> list[str]:
-        """What is left of a worker that has been stopped: directories of attempts, locks, undelivered results."""
+        """What is left of a worker that was stopped: directories of attempts, locks, undelivered results."""
         found = [str(path) for path in (self.root / "workspaces").glob("task_id=*")]
         found += [str(path) for path in (self.root / "workspaces").glob(".perago-supervisor.lock")]
         found += [str(path) for path in (self.root / "state").rglob("*.lock") if not _is_free(path)]

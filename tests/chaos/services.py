@@ -1,4 +1,4 @@
-"""The services of a campaign, each behind a proxy with faults: stopped, killed and started again on what they hold."""
+"""The services of a campaign behind proxies with faults, which come back on what they held."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Services:
 
     @contextmanager
     def metrics_away(self) -> Iterator[None]:
-        """A real VictoriaMetrics is stopped and started on its storage; the embedded one cannot be reached."""
+        """A real VictoriaMetrics is stopped and started on its storage; an embedded one cannot be reached."""
         if self.is_real:
             self._metrics.stop()
         else:

@@ -1,6 +1,6 @@
 """Everything broken at once: executors and supervisors killed, services away, calls that fail at random.
 
-`WholeCampaign.run` returns `Report`; `Report.problems` is empty when nothing was lost, doubled or left behind.
+`WholeCampaign.run` returns `Report`; its `problems` are empty when nothing was lost, doubled or left behind.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .services import Services
 LOOK_EVERY_SECONDS = 0.25
 SETTLED_WITHIN_SECONDS = 300.0
 TIDY_WITHIN_SECONDS = 30.0
+LONG_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,14 @@ class Report:
             f"{self.attempts} bodies begun in {self.seconds:.0f} s, {verdict.claims} claims, "
             f"{verdict.retries} retries",
             f"SIGKILL: {self.executor_kills} executors, {self.supervisor_kills} supervisors "
-            f"(processes gone within {gone:.3f} s); {self.restarts} workers ended by themselves and started again",
+            f"(processes gone within {gone:.3f} s); {self.restarts} workers ended by themselves",
             f"services: {_listed(self.breaks)}",
             f"calls: {_listed(self.faults)}",
             f"workers: {_listed(self.events)}",
             f"workflows finished: {verdict.finished} of {self.runs}",
             f"results as the body returned them: {verdict.results}",
             f"branches as the last attempts left them: {verdict.branches}",
-            f"commits: {verdict.commits}, of which {verdict.steady_commits} of identical attempts, one a step, and "
+            f"commits: {verdict.commits}; {verdict.steady_commits} of identical attempts, one a step; "
             f"{verdict.replaced_commits} replaced by an attempt with another content",
             f"commits of others: {verdict.foreign_commits}, all there",
             f"samples: {finished:,} compared, {in_flight} in flight at kills, none halved or doubled",
@@ -155,7 +156,9 @@ class WholeCampaign:
         self._random = random.Random(plan.seed)
         self._notes = Notes(folder / "notes")
         store = Store(services.lake.url)
-        self._chains = Chains(services.conductor, store, self._notes, plan.seed, plan.response_seconds)
+        # Some bodies last longer than their leases hold by themselves.
+        long = (LONG_SHARE, plan.response_seconds * 1.3)
+        self._chains = Chains(services.conductor, store, self._notes, plan.seed, plan.response_seconds, long)
         self._open: list[Run] = []
         self._looked = self._told = 0.0
         self._crew = [

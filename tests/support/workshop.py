@@ -53,7 +53,7 @@ class Repository(Lake):
 
     def files(self, reference: str = "main@") -> dict[str, str]:
         """All objects with their contents."""
-        return {path: self.get(reference, path).body.decode() for path in self.tree(reference)}
+        return {path: self.get(reference, path).body.decode() for path in self.tree(reference, 1000)}
 
     def log(self, branch: str = "main") -> list[dict[str, Any]]:
         """The commits of a branch above the input, newest first, along first parents."""

@@ -1,4 +1,4 @@
-"""What the bodies of the campaign of everything do: record, take some time, and leave a note of what they return."""
+"""What the bodies of chains do: record, take some time, and leave a note of what they return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workspace step of a chain: writes its token, removes a file, and says what the steps before it have written."""
+"""The workspace step of a chain: writes its token, removes a file, says what earlier steps have written."""
 
 from __future__ import annotations
 
