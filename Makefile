@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
+SEED ?= 0
+ATTEMPTS ?= 2000
+SERVICES ?= embedded
 
-.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench clean
+.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench chaos clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +62,9 @@ format: $(VENV)/.tools ## Format all code
 
 bench: build ## Measure; each script's header says how to measure a peer beside it
 	$(BIN)/python bench/run.py
+
+chaos: build ## Break everything at once and keep the books; SEED=0 ATTEMPTS=2000 SERVICES=real
+	$(BIN)/python bench/chaos.py --seed $(SEED) --attempts $(ATTEMPTS) $(if $(filter real,$(SERVICES)),--real)
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV) python/perago/_native*.so

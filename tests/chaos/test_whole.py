@@ -9,14 +9,14 @@ import pytest
 from .services import Services
 from .whole import Plan, WholeCampaign
 
-ATTEMPTS = 60
+ATTEMPTS = 40
 
 
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_when_everything_breaks(tmp_path: Path) -> None:
     plan = Plan(
         attempts=ATTEMPTS, seed=6, fault_rate=0.01, response_seconds=3, longest_away_seconds=0.5,
-        executor_kills=8, supervisor_kills=4, lake_kills=2, engine_cuts=2, metrics_breaks=1,
+        executor_kills=6, supervisor_kills=3, lake_kills=2, engine_cuts=2, metrics_breaks=1,
         foreign_commits=8,
     )  # fmt: skip
     services = Services(tmp_path / "services", is_real=False, rate=plan.fault_rate, seed=plan.seed)
