@@ -12,7 +12,7 @@ from support.proxy import Proxy
 from support.waiting import until
 from support.workshop import BASE, Store, Workshop, workspace_input
 
-RESPONSE_SECONDS = 1
+RESPONSE_SECONDS = 2
 
 
 @pytest.mark.timeout(120)
@@ -35,11 +35,11 @@ def test_after_an_outage_exactly_those_publish_that_are_still_ours(embedded_url:
             assert repository.branch(name, repository.input).status == 201
             params = {"action": "gate", "folder": str(folder), "write": {"made": name}}
             runs[name] = direct.start(shop.task, params, workspace_input(repository, name))
-        until(lambda: all(list(folder.glob("started-*")) for folder in folders.values()), "every body")
-        at_work = {process.pid for process in shop.worker.executors()}
         # Tasks of a paused run do not time out; those of the others do while their worker cannot be reached.
         for name in ("ours", "ours-late"):
             direct.call("PUT", f"/workflow/{runs[name]}/pause")
+        until(lambda: all(list(folder.glob("started-*")) for folder in folders.values()), "every body")
+        at_work = {process.pid for process in shop.worker.executors()}
         proxy.cut()
         gone = time.monotonic()
         direct.terminate(runs["ended"])
