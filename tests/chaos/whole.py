@@ -72,7 +72,7 @@ class Plan:
             lake_kills=max(1, attempts // 80),
             engine_cuts=max(1, attempts // 80),
             # A real server takes a quarter of a minute to start.
-            engine_restarts=max(1, attempts // 500) if is_real else 0,
+            engine_restarts=max(1, attempts // 1000) if is_real else 0,
             metrics_breaks=max(1, attempts // 200),
             foreign_commits=attempts // 8,
         )
