@@ -48,6 +48,7 @@ class Verdict:
     branches: int = 0
     commits: int = 0
     steady_commits: int = 0
+    steady_again: int = 0
     replaced_commits: int = 0
     foreign_commits: int = 0
     problems: list[str] = field(default_factory=list)
@@ -170,6 +171,7 @@ class Chains:
         for number, name in enumerate(STEPS):
             result = done[name]["outputData"]["result"]
             returned = self._notes.returned(run.key, number)
+            verdict.steady_again += run.is_steady and name in EDITS and len(returned) > 1
             verdict.expect(result in returned, f"{run.key} {name}: {result} is none of {returned}")
             verdict.expect(
                 result["previous"] == previous, f"{run.key} {name}: got {result['previous']}, not {previous}"
