@@ -113,8 +113,8 @@ class Report:
             f"workflows finished: {verdict.finished} of {self.runs}",
             f"results as the body returned them: {verdict.results}",
             f"branches as the last attempts left them: {verdict.branches}",
-            f"commits: {verdict.commits}; {verdict.steady_commits} of identical attempts, one a step, although"
-            f" {verdict.steady_again} bodies returned more than once; "
+            f"commits: {verdict.commits}; {verdict.steady_commits} of steps with the same content each time,"
+            f" one a step, of which {verdict.steady_again} returned more than once; "
             f"{verdict.replaced_commits} replaced by an attempt with another content",
             f"commits of others: {verdict.foreign_commits}, all there",
             f"samples: {finished:,} compared, {in_flight} in flight at kills, none halved or doubled",
