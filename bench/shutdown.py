@@ -105,8 +105,7 @@ class Stops:
         conductor = self._services.conductor
         self._open = [run for run in self._open if conductor.status(run.workflow) not in FINAL]
         while len(self._open) < OPEN_RUNS:
-            self.chains.start()
-            self._open.append(self.chains.runs[-1])
+            self._open.append(self.chains.start())
 
     def round(self, is_busy: bool) -> None:
         """Signal each worker at a moment of its own, and start its successor."""

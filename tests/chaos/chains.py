@@ -81,6 +81,7 @@ class Chains:
         long: tuple[float, float],
     ) -> None:
         self.runs: list[Run] = []
+        self.branches: list[str] = []
         self.plain_task, self.edit_task = (
             f"chaos.{kind}.{uuid.uuid4().hex[:12]}" for kind in ("plain", "edit")
         )
@@ -115,9 +116,16 @@ class Chains:
             )
         return steps
 
-    def start(self) -> None:
-        """Start one more run on a branch of its own."""
-        key = f"run{len(self.runs):05}"
+    def start(self) -> Run:
+        """Start one more run on a branch of its own.
+
+        Raises:
+            AssertionError: A server refuses. The run is not followed, though it may have been started.
+            OSError: A server cannot be reached, with the same consequence.
+
+        """
+        key = f"run{len(self.branches):05}"
+        self.branches.append(key)
         run = Run(key, self._random.random() < 0.5, key)
         answer = self.repository.branch(run.branch, self.repository.input)
         assert answer.status == 201, answer.body
@@ -129,6 +137,7 @@ class Chains:
         body = {"name": self.plain_task, "version": 1, "input": inputs}
         run.workflow = str(self._conductor.call("POST", "/workflow", body))
         self.runs.append(run)
+        return run
 
     def _seconds(self) -> float:
         share, seconds = self._long

@@ -254,9 +254,10 @@ class WholeCampaign:
 
     def _feed(self) -> None:
         """Keep more runs open than there are slots."""
-        while len(self._open) < 2 * len(self._crew) * self.plan.slots:
-            self._chains.start()
-            self._open.append(self._chains.runs[-1])
+        # A real server that is busy refuses now and then.
+        with suppress(AssertionError, OSError):
+            while len(self._open) < 2 * len(self._crew) * self.plan.slots:
+                self._open.append(self._chains.start())
 
     def _keep(self) -> None:
         """Start workers that have ended, and look which runs have."""
@@ -278,8 +279,7 @@ class WholeCampaign:
 
     def _has_ended(self, run: Run) -> bool:
         conductor = self._services.conductor
-        # A real server that is busy refuses now and then.
-        with suppress(AssertionError):
+        with suppress(AssertionError, OSError):
             # It would look for expired tasks only now and then.
             if conductor.kind == "real":
                 conductor.decide(run.workflow)
@@ -316,7 +316,7 @@ class WholeCampaign:
             if tidied.returncode != 0:
                 left.append(f"{instance.name}: {tidied.stdout}{tidied.stderr}")
             left += instance.left_behind()
-        wanted = {"main", *(run.branch for run in self._chains.runs)}
+        wanted = {"main", *self._chains.branches}
         return left + sorted(set(self._chains.repository.branches()) - wanted)
 
     def _collect(self) -> None:
