@@ -102,7 +102,7 @@ def test_a_body_at_the_deadline_of_the_drain_cleans_up(
         until(lambda: (folder / "started").exists(), "the body's start")
         sent = worker.signal()
         assert worker.wait() == 4
-        assert 3 <= time.monotonic() - sent <= 4
+        assert 2.5 <= time.monotonic() - sent <= 4
         assert (folder / "cleaned").exists()
         assert conductor.last_task(run)["status"] == "SCHEDULED"
         conductor.terminate(run)
@@ -112,12 +112,12 @@ def test_a_body_that_ignores_the_deadline_is_killed_at_it(
     conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="2s") as worker:
+    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="4s") as worker:
         run = conductor.start(task_name, {"action": "native", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         sent = worker.signal()
         assert worker.wait() == 4
-        assert 2 <= time.monotonic() - sent <= 2 + 0.8
+        assert 3.5 <= time.monotonic() - sent <= 4
         assert conductor.last_task(run)["status"] == "SCHEDULED"
         conductor.terminate(run)
 
