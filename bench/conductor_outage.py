@@ -1,6 +1,6 @@
 """What becomes of results while the real Conductor is stopped for minutes, and started on the same database.
 
-    .venv/bin/python bench/conductor_outage.py [--minutes 5] [--slots 8]
+    .venv/bin/python bench/conductor_outage.py [--minutes 5] [--slots 8] [--embedded]
 
 Two workers, one whose tasks have a response timeout of 900 s and one with 60 s. Every slot runs a body when
 the server stops; most end while it is away. After its return half of the runs are decided on at once,
@@ -24,8 +24,7 @@ from typing import Any
 
 from common import MODULES
 
-from chaos.services import RealConductor
-from support.conductor import Conductor
+from chaos.services import Services
 from support.waiting import until
 from support.worker import Worker
 
@@ -40,17 +39,19 @@ LOOK_EVERY_SECONDS = 1.0
 class Crew:
     """A worker, and one run for each of its slots."""
 
-    def __init__(self, conductor: Conductor, folder: Path, response_seconds: int, slots: int) -> None:
+    def __init__(self, services: Services, folder: Path, response_seconds: int, slots: int) -> None:
         self.response_seconds = response_seconds
         self.notes = folder / f"notes{response_seconds}"
         self.notes.mkdir()
-        self._conductor, self._slots = conductor, slots
+        conductor = self._conductor = services.conductor
+        self._slots = slots
         self._task = f"bench.outage.{response_seconds}.{uuid.uuid4().hex[:8]}"
         conductor.define(self._task, retryCount=5, responseTimeoutSeconds=response_seconds)
         variables = {"PYTHONPATH": str(MODULES), "OUTAGE_NOTES": str(self.notes)}
         root = folder / f"worker{response_seconds}"
         slots_given = ("-j", str(slots))
-        self.worker = Worker(root, conductor.url, self._task, *slots_given, module="enduring", **variables)
+        url = services.engine_proxy.url
+        self.worker = Worker(root, url, self._task, *slots_given, module="enduring", **variables)
         self.runs: dict[str, str] = {}
 
     def start(self, seconds: float) -> None:
@@ -110,25 +111,28 @@ def main() -> int:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--minutes", type=float, default=5)
     made.add_argument("--slots", type=int, default=8)
+    made.add_argument("--embedded", action="store_true", help="cut the way to an embedded engine instead")
     given = made.parse_args()
     # What was started is stopped then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with tempfile.TemporaryDirectory() as name, RealConductor(Path(name) / "conductor") as engine:
-        conductor = Conductor(engine.url, "real")
-        crews = [Crew(conductor, Path(name), seconds, given.slots) for seconds in RESPONSE_SECONDS]
-        try:
-            return outage(engine, conductor, crews, given.minutes * 60)
-        finally:
-            for crew in crews:
-                crew.worker.end()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Services(folder / "services", is_real=not given.embedded, rate=0, seed=0) as services:
+            crews = [Crew(services, folder, seconds, given.slots) for seconds in RESPONSE_SECONDS]
+            try:
+                return outage(services, crews, given.minutes * 60)
+            finally:
+                for crew in crews:
+                    crew.worker.end()
 
 
-def outage(engine: RealConductor, conductor: Conductor, crews: list[Crew], seconds: float) -> int:
+def outage(services: Services, crews: list[Crew], seconds: float) -> int:
     """Carry it out with workers that have been started."""
+    conductor = services.conductor
     for crew in crews:
         crew.worker.wait_ready()
         crew.start(seconds)
-    with engine.away():
+    with services.engine_away():
         gone = time.monotonic()
         print(f"Conductor is away with {sum(len(crew.runs) for crew in crews)} bodies running", flush=True)
         time.sleep(seconds)
