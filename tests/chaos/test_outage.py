@@ -126,4 +126,4 @@ def test_the_deadline_counts_the_last_push(conductor: Conductor, tmp_path: Path)
             until(lambda: list(tmp_path.glob("*.witness")), "the body's start")
             sent = worker.signal()
             assert worker.wait() == 4
-            assert 1.75 <= time.monotonic() - sent <= 2 + SLACK_SECONDS
+            assert 1.5 <= time.monotonic() - sent <= 2 + SLACK_SECONDS
