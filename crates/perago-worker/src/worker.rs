@@ -43,9 +43,9 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 /// Bounds the last export of metrics, inside the deadline if one is set.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
-/// An eighth of the deadline, and at most this, is kept for what comes after the bodies: half of it for giving tasks
-/// back, most of the rest for the last export.
-const LAST_STEPS_WITHIN: Duration = Duration::from_secs(1);
+/// A quarter of the deadline, and at most this, is kept for what comes after the bodies: most of it for giving tasks
+/// back, the rest for the last export.
+const LAST_STEPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The server answers a long poll at most this much later than it was asked to.
 const POLL_ENDS_WITHIN: Duration = Duration::from_millis(300);
@@ -315,14 +315,14 @@ impl Worker {
                 let bodies_end_within = limit.saturating_sub(self.stop_grace() + last_steps);
                 match tokio::time::timeout(bodies_end_within, self.drain(poller, &abandon)).await {
                     Ok(stopped) => stopped,
-                    Err(_) => self.give_up(&abandon, told_at + limit - last_steps / 2).await,
+                    Err(_) => self.give_up(&abandon, told_at + limit - last_steps / 4).await,
                 }
             }
         };
         log_keeping.abort();
         if let Some(export) = export {
             let left = deadline.map_or(FLUSH_WITHIN, |limit| {
-                limit.saturating_sub(told_at.elapsed() + last_steps(limit) / 8)
+                limit.saturating_sub(told_at.elapsed() + last_steps(limit) / 16)
             });
             export.shutdown(left.min(FLUSH_WITHIN), &self.logger).await;
         }
@@ -440,7 +440,7 @@ fn resource_attribute_keys(options: &WorkerOptions) -> Vec<String> {
 
 /// How much of the drain's deadline is kept for what comes after the bodies.
 fn last_steps(deadline: Duration) -> Duration {
-    (deadline / 8).min(LAST_STEPS_WITHIN)
+    (deadline / 4).min(LAST_STEPS_WITHIN)
 }
 
 fn died(death: &Death) -> WorkerError {
