@@ -1,6 +1,6 @@
 """SIGTERM at random moments, killed supervisors: how soon everything is gone, and whether anything is lost.
 
-    .venv/bin/python bench/shutdown.py [--stops 200] [--kills 20] [--deadline 2] [--seed 0] [--real]
+    .venv/bin/python bench/shutdown.py [--stops 200] [--kills 20] [--deadline 4] [--seed 0] [--real]
 
 A worker of a workspace-free and one of a workspace task carry out chains on branches
 (`tests/chaos/chains.py`), or are idle in every fourth round. Each round signals both at moments of their
@@ -40,10 +40,8 @@ STOPS_RESPONSE_SECONDS = 60
 KILLS_RESPONSE_SECONDS = 5
 OPEN_RUNS = 6
 # Some bodies last longer than any deadline here.
-LONG = (0.1, 3.0)
+LONG = (0.1, 6.0)
 LATEST_SIGNAL_SECONDS = 1.5
-# The last push of metrics, and what scheduling adds on a machine that others use too.
-SLACK_SECONDS = 0.5 + 0.5
 FINISHED_WITHIN_SECONDS = 180.0
 GONE_WITHIN_SECONDS = 1.0
 EXIT_CODES = {0: "drained", 4: "stopped by the deadline"}
@@ -143,7 +141,7 @@ class Stops:
         left = worker.processes()
         self.seconds["busy" if is_busy else "idle"].append(seconds)
         self.codes[code] += 1
-        if seconds > self.deadline + SLACK_SECONDS or code not in EXIT_CODES or left:
+        if seconds > self.deadline or code not in EXIT_CODES or left:
             self.problems.append(f"{instance.name} ended after {seconds:.2f} s with {code}, left {left}")
 
     def finish(self) -> None:
@@ -189,7 +187,7 @@ def main() -> int:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--stops", type=int, default=200)
     made.add_argument("--kills", type=int, default=20)
-    made.add_argument("--deadline", type=int, default=2, help="seconds, PERAGO_SHUTDOWN_FORCE_KILL_AFTER")
+    made.add_argument("--deadline", type=int, default=4, help="seconds, PERAGO_SHUTDOWN_FORCE_KILL_AFTER")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--real", action="store_true")
     given = made.parse_args()
