@@ -5,8 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
+SEED ?= 0
+ATTEMPTS ?= 2000
+SERVICES ?= embedded
 
-.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench soak simulate clean
+.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench chaos soak simulate clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,11 +63,14 @@ format: $(VENV)/.tools ## Format all code
 bench: build ## Measure; each script's header says how to measure a peer beside it
 	$(BIN)/python bench/run.py
 
+chaos: build ## Break everything at once and keep the books; SEED=0 ATTEMPTS=2000 SERVICES=real
+	$(BIN)/python bench/chaos.py --seed $(SEED) --attempts $(ATTEMPTS) $(if $(filter real,$(SERVICES)),--real)
+
 soak: build ## Run two workers for HOURS (2) on embedded services and look for growth
 	$(BIN)/python bench/soak.py --hours $(or $(HOURS),2)
 
-simulate: ## Simulate HOURS (24) of a worker with SLOTS (100) from SEED (1); RESTARTS=0 keeps one supervisor alive
-	SIMULATION_HOURS=$(or $(HOURS),24) SIMULATION_SLOTS=$(or $(SLOTS),100) SIMULATION_SEED=$(or $(SEED),1) \
+simulate: ## Simulate HOURS (24) of a worker with SLOTS (100) from SEED; RESTARTS=0 keeps one supervisor alive
+	SIMULATION_HOURS=$(or $(HOURS),24) SIMULATION_SLOTS=$(or $(SLOTS),100) SIMULATION_SEED=$(SEED) \
 	SIMULATION_RESTARTS=$(or $(RESTARTS),1) \
 	$(CARGO) test --release -p perago-worker --quiet --lib simulation::as_long_as_asked -- --exact --ignored --nocapture
 

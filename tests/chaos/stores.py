@@ -31,16 +31,22 @@ class WholeStore(MetricStore):
 
 
 class History:
-    """Every sample of every total that a store ever showed; it may forget the oldest."""
+    """Every sample of every total that a store ever showed; it may forget the oldest.
 
-    def __init__(self, store: WholeStore, task: str) -> None:
+    Args:
+        store: Where to look.
+        task: Whose series.
+        labels: Further labels that the series have.
+    """
+
+    def __init__(self, store: WholeStore, task: str, **labels: str) -> None:
         self._store = store
-        self._task = task
+        self._labels = {"task_name": task, **labels}
         self.series: dict[Labels, dict[int, float]] = {}
 
     def look(self) -> None:
         """Read what is there now."""
-        for labels, samples in self._store.export(task_name=self._task).items():
+        for labels, samples in self._store.export(**self._labels).items():
             self.series.setdefault(labels, {}).update(samples)
 
     @property

@@ -101,10 +101,10 @@ def embedded_url() -> Iterator[str]:
 class embedded_server:
     """Start `perago dev` with further arguments; a context manager that yields its base URL."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, port: int = 0) -> None:
         command = os.environ.get("PERAGO_TEST_DEV_COMMAND")
         base = shlex.split(command) if command else [sys.executable, "-m", "perago", "dev"]
-        self.command = [*base, "--listen", "127.0.0.1:0", *arguments]
+        self.command = [*base, "--listen", f"127.0.0.1:{port}", *arguments]
 
     def __enter__(self) -> str:
         self.process = subprocess.Popen(
@@ -116,6 +116,11 @@ class embedded_server:
             self.__exit__()
             raise RuntimeError(f"`{' '.join(self.command)}` did not announce its address, but: {line!r}")
         return line.removeprefix(ANNOUNCEMENT).strip()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.__exit__()
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()

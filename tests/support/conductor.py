@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perago._kit import conductor
-from perago._kit.conductor import FINAL
+from perago._kit.conductor import FINAL, step_of
 
 __all__ = ["FINAL", "Conductor"]
 
@@ -19,6 +19,11 @@ class Conductor(conductor.Conductor):
 
     def define(self, name: str, *, has_workspace: bool = False, **definition: Any) -> None:
         """Register a task, and a workflow of the same name with one step `body` that gets the whole input."""
+        self.define_task(name, **definition)
+        self.define_workflow(name, [step_of(name, has_workspace=has_workspace)])
+
+    def define_task(self, name: str, **definition: Any) -> None:
+        """Register a task."""
         task = {
             "name": name,
             "retryCount": 0,
@@ -26,4 +31,4 @@ class Conductor(conductor.Conductor):
             "responseTimeoutSeconds": 600,
             **definition,
         }
-        self.register(task, has_workspace=has_workspace)
+        self.call("POST", "/metadata/taskdefs", [task])

@@ -92,12 +92,12 @@ class Lake:
         """Merge a ref into a branch."""
         return self.here("POST", f"/refs/{source}/merge/{destination}", fields)
 
-    def tree(self, reference: str = "main") -> dict[str, str]:
-        """The checksums of all objects by path, over all pages of two."""
+    def tree(self, reference: str = "main", page_size: int = 2) -> dict[str, str]:
+        """The checksums of all objects by path, over all pages."""
         found: dict[str, str] = {}
         after = ""
         while True:
-            page = self.here("GET", f"/refs/{reference}/objects/ls", amount=2, after=after).json
+            page = self.here("GET", f"/refs/{reference}/objects/ls", amount=page_size, after=after).json
             found.update({row["path"]: row["checksum"] for row in page["results"]})
             if not page["pagination"]["has_more"]:
                 return found

@@ -99,6 +99,18 @@ class Worker(WorkerProcess):
         assert "panicked at" not in said, said
         assert SECRET_TEXT not in said, said
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `perago ARGUMENTS` in the environment of this worker, as its operator would."""
+        return subprocess.run(
+            [*perago_command(), *arguments],
+            cwd=MODULES,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def processes(self) -> list[Process]:
         """Return every live process that belongs to this worker."""
         return marked(self.mark)

@@ -53,11 +53,12 @@ class Repository(Lake):
 
     def files(self, reference: str = "main@") -> dict[str, str]:
         """All objects with their contents."""
-        return {path: self.get(reference, path).body.decode() for path in self.tree(reference)}
+        return {path: self.get(reference, path).body.decode() for path in self.tree(reference, 1000)}
 
-    def log(self) -> list[dict[str, Any]]:
-        """The commits of `main` above the input, newest first, along first parents."""
-        page = self.here("GET", "/refs/main/commits", first_parent="true").json["results"]
+    def log(self, branch: str = "main") -> list[dict[str, Any]]:
+        """The commits of a branch above the input, newest first, along first parents."""
+        answer = self.here("GET", f"/refs/{branch}/commits", first_parent="true", amount=1000)
+        page = answer.json["results"]
         above: list[dict[str, Any]] = []
         for commit in page:
             if commit["id"] == self.input:

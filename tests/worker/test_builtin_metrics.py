@@ -127,7 +127,7 @@ def test_an_attempt_that_is_given_up_is_measured_too(
         until(lambda: (folder / "started").exists(), "the body's start")
         assert worker.stop() == 4
     value_is(store, 1, "runtime.task_attempt_duration_seconds_count", task_name=task_name)
-    assert (store.value("runtime.task_attempt_duration_seconds_sum", task_name=task_name) or 0) >= 0.75
+    assert (store.value("runtime.task_attempt_duration_seconds_sum", task_name=task_name) or 0) >= 0.5
     value_is(store, None, "runtime.busy_slots", task_name=task_name)
     conductor.terminate(run)
 

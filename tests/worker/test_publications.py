@@ -353,7 +353,7 @@ def test_two_attempts_at_once_publish_once(retried: Workshop, folder: Path) -> N
 def test_a_worker_whose_time_is_up_leaves_nothing(
     engine: Conductor, embedded_url: str, tmp_path: Path
 ) -> None:
-    limit = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": "1s"}
+    limit = {"PERAGO_SHUTDOWN_FORCE_KILL_AFTER": "3s"}
     with Workshop(tmp_path, engine, embedded_url, variables=limit) as shop:
         repository = shop.repository()
         held, released = threading.Event(), threading.Event()

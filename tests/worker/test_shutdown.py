@@ -98,14 +98,14 @@ def test_the_deadline_gives_the_task_back(
     conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
     conductor.define(task_name, retryCount=3)
-    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="1s") as worker:
+    with Worker(tmp_path, conductor.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="4s") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         claimed = conductor.last_task(run)
         sent = worker.signal()
         assert worker.wait() == 4
-        # Told to stop in the last quarter, at which this body ends.
-        assert 0.75 <= time.monotonic() - sent <= 1 + SLACK_SECONDS
+        # Told to stop a quarter before the last quarter, at which this body ends.
+        assert 2 <= time.monotonic() - sent <= 4 + SLACK_SECONDS
         assert worker.processes() == []
         (tasks,) = (conductor.workflow(run)["tasks"],)
         assert [(task["taskId"], task["status"], task["retryCount"]) for task in tasks] == [
@@ -115,6 +115,35 @@ def test_the_deadline_gives_the_task_back(
     with Worker(tmp_path, conductor.url, task_name):
         task: Any = conductor.wait_task(run)
         assert (task["taskId"], task["status"], task["pollCount"]) == (claimed["taskId"], "COMPLETED", 2)
+
+
+def test_a_server_that_hangs_does_not_move_the_deadline(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name)
+    over = threading.Event()
+
+    def hang(_: Exchange) -> Answer | None:
+        over.wait(60)
+        return None
+
+    try:
+        with Worker(tmp_path, proxy.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="2s") as worker:
+            run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
+            until(lambda: (folder / "started").exists(), "the body's start")
+            proxy.before = hang
+            sent = worker.signal()
+            assert worker.wait() == 4
+            assert time.monotonic() - sent <= 2 + SLACK_SECONDS
+            (released,) = worker.records("task_released") or [{"released": False}]
+            assert released["released"] is False
+    finally:
+        over.set()
+    # Given back by the next start.
+    (folder / "go").touch()
+    with Worker(tmp_path, conductor.url, task_name):
+        task: Any = conductor.wait_task(run)
+        assert (task["status"], task["retryCount"]) == ("COMPLETED", 0)
 
 
 @pytest.mark.parametrize("is_taken", [True, False], ids=["taken", "refused"])

@@ -46,11 +46,9 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(30);
 /// Bounds the last export of metrics, inside the deadline if one is set.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
-/// When bodies have used the whole deadline up, their last values still get this long.
-const LATE_FLUSH_WITHIN: Duration = Duration::from_millis(500);
-
-/// After the deadline of the drain, tasks whose bodies were stopped are given back for this long.
-const RELEASED_WITHIN: Duration = Duration::from_secs(2);
+/// A quarter of the deadline, and at most this, is kept for what comes after the bodies: most of it for giving tasks
+/// back, the rest for the last export.
+const LAST_STEPS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The server answers a long poll at most this much later than it was asked to.
 const POLL_ENDS_WITHIN: Duration = Duration::from_millis(300);
@@ -352,17 +350,20 @@ impl Worker {
         let stopped = match deadline {
             None => self.drain(poller, &abandon).await,
             Some(limit) => {
-                let bodies_end_within = limit.saturating_sub(self.stop_grace());
+                let last_steps = last_steps(limit);
+                let bodies_end_within = limit.saturating_sub(self.stop_grace() + last_steps);
                 match tokio::time::timeout(bodies_end_within, self.drain(poller, &abandon)).await {
                     Ok(stopped) => stopped,
-                    Err(_) => self.give_up(&abandon).await,
+                    Err(_) => self.give_up(&abandon, told_at + limit - last_steps / 4).await,
                 }
             }
         };
         house_keeping.abort();
         if let Some(export) = export {
-            let left = deadline.map_or(FLUSH_WITHIN, |limit| limit.saturating_sub(told_at.elapsed()));
-            export.shutdown(left.clamp(LATE_FLUSH_WITHIN, FLUSH_WITHIN), &self.logger).await;
+            let left = deadline.map_or(FLUSH_WITHIN, |limit| {
+                limit.saturating_sub(told_at.elapsed() + last_steps(limit) / 16)
+            });
+            export.shutdown(left.min(FLUSH_WITHIN), &self.logger).await;
         }
         self.logger.event(Level::Info, "worker_stopped", "worker stopped");
         stopped
@@ -397,14 +398,15 @@ impl Worker {
         stopped
     }
 
-    /// What is left before the deadline of the drain when bodies that still run are told to stop.
+    /// How long bodies that still run have from being told to stop until they are killed.
     fn stop_grace(&self) -> Duration {
         let settings = &self.options.settings;
         let most = settings.shutdown_force_kill_after.map_or(Duration::ZERO, |deadline| deadline / 4);
         settings.cancel_grace.min(most)
     }
 
-    async fn give_up(&self, abandon: &watch::Sender<bool>) -> Stopped {
+    /// Stops what runs and gives its tasks back. What is not given back in time is so at the next start.
+    async fn give_up(&self, abandon: &watch::Sender<bool>, until: Instant) -> Stopped {
         let open = self.open.count() as u64;
         self.logger.write(
             Record::new(Level::Warning, "drain_deadline", "the drain deadline is near; stopping what runs")
@@ -416,7 +418,7 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let _ = tokio::time::timeout(self.stop_grace() + RELEASED_WITHIN, released).await;
+        let _ = tokio::time::timeout_at(until, released).await;
         self.pool.kill_all().await;
         Stopped::Forced
     }
@@ -478,6 +480,11 @@ fn resource_attribute_keys(options: &WorkerOptions) -> Vec<String> {
     let resource =
         metrics.map(|metrics| export::resource(&options.settings, metrics, &options.state_directory));
     resource.map(|resource| resource.keys().collect()).unwrap_or_default()
+}
+
+/// How much of the drain's deadline is kept for what comes after the bodies.
+fn last_steps(deadline: Duration) -> Duration {
+    (deadline / 4).min(LAST_STEPS_WITHIN)
 }
 
 fn died(death: &Death) -> WorkerError {

@@ -49,6 +49,14 @@ class WorkflowRun:
         return self.attempts[-1].get("reasonForIncompletion")
 
 
+def step_of(task: str, *, has_workspace: bool) -> dict[str, Any]:
+    """Return the step `body` of a workflow that passes its whole input to a task."""
+    inputs = {"params": "${workflow.input.params}"}
+    if has_workspace:
+        inputs["workspace"] = "${workflow.input.workspace}"
+    return {"name": task, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
+
+
 class Conductor:
     """Calls below one API base such as `http://127.0.0.1:8080/api`.
 
@@ -82,17 +90,16 @@ class Conductor:
 
     def register(self, task: dict[str, Any], *, has_workspace: bool) -> None:
         """Register a TaskDef, and a workflow of its name with one step `body` that gets the whole input."""
-        name = task["name"]
         self.call("POST", "/metadata/taskdefs", [task])
-        inputs = {"params": "${workflow.input.params}"}
-        if has_workspace:
-            inputs["workspace"] = "${workflow.input.workspace}"
-        step = {"name": name, "taskReferenceName": "body", "type": "SIMPLE", "inputParameters": inputs}
+        self.define_workflow(task["name"], [step_of(task["name"], has_workspace=has_workspace)])
+
+    def define_workflow(self, name: str, steps: list[dict[str, Any]]) -> None:
+        """Register a workflow of these steps."""
         workflow = {
             "name": name,
             "version": 1,
             "schemaVersion": 2,
-            "tasks": [step],
+            "tasks": steps,
             "timeoutPolicy": "ALERT_ONLY",
             "timeoutSeconds": 0,
             "ownerEmail": "tests@example.com",

@@ -10,11 +10,11 @@ import platform
 import struct
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel
-from witness import CHUNK, COUNTERS, DEPTH, POSITION, SONG, SONGS, counters, value_of, witness
+from recorders import record
+from witness import value_of
 
 from perago import MetricRecorder, MetricSpec, task
 
@@ -24,7 +24,6 @@ SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ALLOW = 0x8000_0000, 0x7FFF_0000
 BPF_LOAD, BPF_JUMP_IF_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
 # exit(2), which ends one thread, by machine.
 SYS_EXIT = {"x86_64": 60, "aarch64": 93}
-ROUNDS_A_BATCH = 20
 
 
 class Params(BaseModel):
@@ -83,65 +82,6 @@ def record_until_stopped(params: Params, metrics: MetricRecorder) -> None:
         thread.start()
     for recorder in [*threads, *children]:
         recorder.join()
-
-
-def record(
-    metrics: MetricRecorder,
-    folder: Path,
-    slot: int,
-    recorder: int,
-    value: float,
-    goes_on: Callable[[], bool],
-) -> None:
-    """Record into every series in turn, each call between two steps."""
-    own = counters(recorder)
-    thread = str(recorder)
-    songs = own[COUNTERS - SONGS :]
-    items, chunks, step, call, depth, position = own[: COUNTERS - SONGS]
-    with witness(folder, slot, recorder, value) as words:
-        steps, gauges = words.steps, words.gauges
-        # At least once: with many threads the time may be over before the last one has begun.
-        while True:
-            for _ in range(ROUNDS_A_BATCH):
-                steps[items.before] += 1
-                metrics.histogram("items", value)
-                steps[items.after] += 1
-
-                steps[chunks.before] += 1
-                metrics.histogram("chunks", CHUNK, labels={"stage": "decode", "thread": thread})
-                steps[chunks.after] += 1
-
-                steps[step.before] += 1
-                with metrics.timer("step_seconds"):
-                    pass
-                steps[step.after] += 1
-
-                steps[call.before] += 1
-                with metrics.timer("model_call", labels={"provider": "local"}):
-                    pass
-                steps[call.after] += 1
-
-                gauges[DEPTH] = mark(steps[depth.before], recorder)
-                steps[depth.before] += 1
-                metrics.gauge("depth", gauges[DEPTH])
-                steps[depth.after] += 1
-
-                gauges[POSITION] = mark(steps[position.before], recorder)
-                steps[position.before] += 1
-                metrics.gauge("position", gauges[POSITION], labels={"thread": thread})
-                steps[position.after] += 1
-
-                for song in songs:
-                    steps[song.before] += 1
-                    metrics.histogram("songs", SONG, labels=dict(song.labels))
-                    steps[song.after] += 1
-            if not goes_on():
-                return
-
-
-def mark(calls: int, recorder: int) -> int:
-    """Return a whole number that other recorders do not give to a gauge at the same time."""
-    return calls << 12 | (os.getpid() + recorder) & 0xFFF
 
 
 def rounds_of(metrics: MetricRecorder, rounds: int) -> None:
