@@ -1,10 +1,40 @@
-//! The Perago command line as a library: an authoring language brings a [`Host`] and calls [`run`].
+//! Perago: one typed function becomes a production task worker for Conductor.
+//!
+//! A task is a function, or a type with a state, under [`#[perago::task]`](task); [`main!`] makes a binary of tasks with
+//! the whole command line: `check`, `extract`, `run`, `start`, `dev`, `status` and `gc`.
+//!
+//! ```no_run
+//! use perago::TaskError;
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Params {
+//!     text: String,
+//! }
+//!
+//! #[derive(serde::Serialize, schemars::JsonSchema)]
+//! struct Output {
+//!     words: usize,
+//! }
+//!
+//! #[perago::task(name = "text.count", owner_email = "ops@example.com")]
+//! fn count(params: Params) -> Result<Output, TaskError> {
+//!     Ok(Output { words: params.text.split_whitespace().count() })
+//! }
+//!
+//! perago::main!(count);
+//! ```
+//!
+//! The same command line serves other languages: theirs brings a [`Host`] and calls [`run`].
+
+extern crate self as perago;
 
 mod arguments;
+mod authoring;
 mod commands;
 mod describe;
 mod executor_command;
 mod failure;
+mod grammar;
 pub mod interpreter;
 mod printer;
 mod transfer_bar;
@@ -12,10 +42,18 @@ mod transfer_bar;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
+pub use perago_macros::task;
 use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;
+
+pub use crate::authoring::{
+    Cancellation, Cancelled, Gauge, Histogram, Metrics, Number, TaskError, TerminalError, Timer, TimerHandle,
+    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation,
+};
+#[doc(hidden)]
+pub use crate::authoring::private as __private;
 
 use crate::arguments::{Arguments, Command};
 use crate::interpreter::Interpreter;
@@ -31,17 +69,28 @@ pub struct Host {
     pub executor: ExecutorProgram,
     /// Runs bodies in this process.
     pub interpreter: Arc<dyn Interpreter>,
-    /// Starts this command line again, for the demo's workers.
-    pub command: ExecutorProgram,
+    /// What its authors name on the command line.
+    pub targets: Targets,
     /// What patterns of guardrails mean to its authors.
     pub glob_dialect: GlobDialect,
-    /// What the demo runs.
-    pub demo: DemoMaterial,
+    /// What the demo runs, if there is one.
+    pub demo: Option<DemoMaterial>,
+}
+
+/// What `check`, `extract`, `run` and `start` are given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Targets {
+    /// The import path of a module that declares one task.
+    Modules,
+    /// The name of one of these tasks, which the program itself holds.
+    Tasks(Vec<String>),
 }
 
 /// The demo's material in the authoring language.
 #[derive(Debug, Clone)]
 pub struct DemoMaterial {
+    /// Starts this command line again, for the demo's workers.
+    pub command: ExecutorProgram,
     /// Writes WAV files into a folder and lists them as JSON: gets the folder and the number of songs.
     pub songs: ExecutorProgram,
     /// Where the modules are that declare the tasks: each is named after its task, with `_` for the dot.
@@ -88,7 +137,9 @@ impl ExitStatus {
 /// Must be called before the process has a second thread: `start` forks its guardian.
 pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let printer = Printer::default();
-    let parsed = match Arguments::try_parse_from(arguments) {
+    let grammar = grammar::command(host, arguments.first().map(OsString::as_os_str));
+    let parsed = grammar.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found));
+    let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             let rendered = error.render();
@@ -119,7 +170,7 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
         Command::Gc(options) => commands::gc::run(&options, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),
         Command::Demo(options) => commands::demo::run(&options, host, &printer),
-        Command::Completion(options) => Ok(commands::completion::run(&options, &printer)),
+        Command::Completion(options) => Ok(commands::completion::run(&options, host, &printer)),
     };
     outcome.unwrap_or_else(|failure| failure.print(&printer))
 }

@@ -1,0 +1,17 @@
+//! What the code that `#[perago::task]` writes calls. Not for authors: it changes without notice.
+
+pub use perago_contract as contract;
+
+pub use super::body::{Call, SetUp};
+pub use super::task::{Declaration, Returned, Task, TaskOutput, TaskParams};
+
+/// Asks that a type can be the parameters of a task.
+pub fn takes<P: TaskParams>() {}
+
+/// Asks that a type can be what a body returns.
+pub fn returns<R: Returned>() {}
+
+/// The bounds of buckets, whole numbers or not.
+pub fn bounds<N: super::Number>(bounds: impl IntoIterator<Item = N>) -> Vec<f64> {
+    bounds.into_iter().map(super::Number::as_f64).collect()
+}
