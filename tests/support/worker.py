@@ -30,17 +30,26 @@ class Worker:
         url: Conductor's API base.
         task: The name of the task that the scenario module declares.
         module: The module to start.
+        program: A binary of tasks in Rust, which is started instead.
         arguments: Further arguments of `perago start`.
         variables: Further environment variables.
     """
 
     def __init__(
-        self, root: Path, url: str, task: str, *arguments: str, module: str = "scenario", **variables: str
+        self,
+        root: Path,
+        url: str,
+        task: str,
+        *arguments: str,
+        module: str = "scenario",
+        program: Path | None = None,
+        **variables: str,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.mark = uuid.uuid4().hex
-        self._arguments = [*perago_command(), "start", module, *arguments]
+        command = [*perago_command(), "start", module] if program is None else [str(program), "start"]
+        self._arguments = [*command, *arguments]
         own = {
             "CONDUCTOR_SERVER_URL": url,
             "PERAGO_HOST_ID": "testhost",
