@@ -12,10 +12,8 @@ mod signature;
 
 use proc_macro::TokenStream;
 
-/// Declares a function, or an `impl` block with `new` and `run`, as a task.
-///
-/// Documented, with examples, as `perago::task`.
 #[proc_macro_attribute]
+#[expect(missing_docs, reason = "documented, with examples, where `perago` exports it")]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     let expanded = parse::task(attribute.into(), item.clone()).map(|task| generate::task(&task));
