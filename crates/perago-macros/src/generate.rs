@@ -18,7 +18,9 @@ pub(crate) fn task(task: &Task) -> TokenStream {
             let about = format!("The task that is declared by the function `{name}`.");
             let call = call(signature, &quote!(#name));
             let implementation = implementation(&quote!(#name), signature, &declaration, &call, None);
+            let allowed = allowed();
             quote! {
+                #allowed
                 #function
 
                 #[doc = #about]
@@ -33,9 +35,15 @@ pub(crate) fn task(task: &Task) -> TokenStream {
             let own = &block.self_ty;
             let call = call(signature, &quote!(task.run));
             let implementation = implementation(&quote!(#own), signature, &declaration, &call, Some(new));
-            quote!(#block #implementation)
+            let allowed = allowed();
+            quote!(#allowed #block #implementation)
         }
     }
+}
+
+/// The signature of a body is not its author's choice.
+fn allowed() -> TokenStream {
+    quote!(#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, clippy::unused_async)])
 }
 
 fn implementation(
