@@ -186,7 +186,7 @@ mod tests {
             channel.receive().unwrap();
         }
         frame::write(&mut supervisor, &ToExecutor::Cancel(1)).unwrap();
-        assert_eq!(channel.cancelled().unwrap(), Some(1));
+        assert_eq!(channel.cancelled().unwrap(), [1]);
         for attempt in [1, 2] {
             let outcome = Outcome::Completed(RawValue::from_string("1".into()).unwrap());
             let ended = Ended { attempt, outcome, body_seconds: 0.1, exception: None };
