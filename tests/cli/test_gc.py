@@ -13,13 +13,15 @@ LAKE_FS = {
     "LAKECTL_SERVER_ENDPOINT_URL": "http://127.0.0.1:9",
     "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": "LAKEKEY-never-shown",
     "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": "LAKESECRET-never-shown",
+    # Nobody listens there, and that does not change.
+    "PERAGO_LAKEFS_RETRIES": "0",
 }
 NOTHING = {
     "dry_run": False,
     "older_than_seconds": 7200,
     "workspace_root": "<folder>/workspaces",
     "repositories": [],
-    "findings": [],
+    "leftovers": [],
     "failures": [],
     "totals": {"removed": 0, "kept": 0, "failed": 0},
 }

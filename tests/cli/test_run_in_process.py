@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import uuid
 
 import pytest
 
@@ -55,7 +56,7 @@ class TestStopping:
         first = "    (workspace"
         wait = f"    import waiting\n    waiting.wait({str(line.cwd)!r})\n"
         line.write("edit.py", EDITING.replace(first, wait + first, 1))
-        mark = f"stop-{number.name}-{len(where)}"
+        mark = uuid.uuid4().hex
         given = ["--repository", lake.name, "--ref", "main"]
         with started(line, *given, *where, **{MARK: mark}, **store) as process:
             until(lambda: (line.cwd / "runs").exists(), "the body runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,15 @@ def test_without_a_server(line: CommandLine) -> None:
 
 
 def test_a_dead_server(line: CommandLine) -> None:
-    ran = line.run("start", "good", CONDUCTOR_SERVER_URL="http://127.0.0.1:9/api", **{MARK: "dead"})
+    mark = uuid.uuid4().hex
+    ran = line.run("start", "good", CONDUCTOR_SERVER_URL="http://127.0.0.1:9/api", **{MARK: mark})
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr == (
         "error: failed to validate Conductor TaskDef: failed to read a TaskDef on http://127.0.0.1:9/api: "
         "cannot connect: Connection refused (os error 111)\n"
         "  hint: check CONDUCTOR_SERVER_URL and that the Conductor server is running\n"
     )
-    assert marked("dead") == []
+    assert marked(mark) == []
 
 
 def test_a_task_that_is_not_registered(line: CommandLine, url: str) -> None:
@@ -76,10 +78,11 @@ def test_a_task_that_is_not_registered(line: CommandLine, url: str) -> None:
 )
 def test_a_module_that_cannot_be_imported(line: CommandLine, url: str, text: str, error: str) -> None:
     line.write("broken.py", text)
-    ran = line.run("start", "broken", "-j", "2", CONDUCTOR_SERVER_URL=url, **{MARK: "broken"})
+    mark = uuid.uuid4().hex
+    ran = line.run("start", "broken", "-j", "2", CONDUCTOR_SERVER_URL=url, **{MARK: mark})
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith(error), ran.stderr
-    assert marked("broken") == []
+    assert marked(mark) == []
 
 
 def test_a_second_supervisor_on_one_root(line: CommandLine, url: str, tmp_path: Path) -> None:

@@ -21,12 +21,13 @@ from perago.demo._recording import RECORDING
 from perago.demo.features_build import FEATURES, Features
 from perago.demo.songs import song, write_wav
 from support.lake import KEY, Lake
+from support.waiting import SLACK_SECONDS, until
 
 COMMAND = [sys.executable, "-m", "perago", "demo"]
 READY = "workers ready"
-GONE_SECONDS = 5.0
+GONE_SECONDS = 5.0 + SLACK_SECONDS
 # A worker without its demo tries its last push of metrics for two seconds.
-WORKERS_GONE_SECONDS = 10.0
+WORKERS_GONE_SECONDS = 2.0 + GONE_SECONDS
 SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 DOWNLOADS = {
     'runtime.workspace_io_bytes{operation="download"}': 3,
@@ -271,9 +272,13 @@ def test_what_is_shown_is_what_the_store_holds(tmp_path: Path) -> None:
         assert metadata["perago.input_ref"] == stored[0]["id"]
         assert metadata["perago.workflow_instance_id"] in stored[-1]["message"]
         # Nothing is left of staging where a task has ended.
-        branches = lake.here("GET", "/branches", prefix="perago-staging").json["results"]
         ended = stored[-1]["metadata"]["perago.workflow_instance_id"]
-        assert not [branch["id"] for branch in branches if ended in branch["id"]]
+
+        def staging() -> list[str]:
+            branches = lake.here("GET", "/branches", prefix="perago-staging").json["results"]
+            return [branch["id"] for branch in branches if ended in branch["id"]]
+
+        until(lambda: not staging(), "the end of the staging branch")
         # `communicate` would miss what the stream has read ahead.
         output = process.stdout.read()
         assert process.wait(60) == 0

@@ -65,7 +65,7 @@ def test_the_melody_comes_back(tmp_path: Path, number: int) -> None:
     facts = validate(tmp_path)
     build(tmp_path, metrics)
     transcript = transcribe(tmp_path, metrics)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5.0
     assert facts.duration_seconds == pytest.approx(played.seconds, abs=0.01)
     assert transcript.melody == " ".join(note.name for note in played.notes)
     for heard, note in zip(transcript.notes, played.notes, strict=True):

@@ -27,7 +27,7 @@ def test_the_workspace_example_runs(embedded_url: str, tmp_path: Path) -> None:
         env=environment(tmp_path, **variables),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,12 +50,12 @@ def test_delays_before_retries(conductor: Conductor, rest: dict[str, Any], delay
 
 
 def test_a_retry_is_not_handed_out_early(conductor: Conductor) -> None:
-    conductor.define(retryCount=1, retryDelaySeconds=1)
+    conductor.define(retryCount=1, retryDelaySeconds=2)
     run = conductor.start()
     conductor.update(conductor.poll(), "FAILED")
     assert conductor.poll_now() == []
     retry = conductor.poll()
-    assert retry["startTime"] - conductor.run(run)["tasks"][0]["endTime"] >= 900
+    assert retry["startTime"] - conductor.run(run)["tasks"][0]["endTime"] >= 1900
 
 
 def test_the_workflows_retry_count_wins(conductor: Conductor) -> None:
@@ -84,7 +84,7 @@ def test_the_response_timeout_retries_whatever_the_policy(conductor: Conductor, 
 
 
 def test_beats_keep_a_lease(conductor: Conductor) -> None:
-    conductor.define(retryCount=0, responseTimeoutSeconds=1)
+    conductor.define(retryCount=0, responseTimeoutSeconds=2)
     run = conductor.start()
     task = conductor.poll()
 
@@ -93,7 +93,7 @@ def test_beats_keep_a_lease(conductor: Conductor) -> None:
         conductor.put(f"/workflow/decide/{run}")
         shown = conductor.task(task)
         assert shown["status"] == "IN_PROGRESS"
-        return bool(shown["updateTime"] - shown["startTime"] > 1500)
+        return bool(shown["updateTime"] - shown["startTime"] > 3000)
 
     conductor.until(beat)
     conductor.update(task, "COMPLETED")

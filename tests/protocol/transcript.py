@@ -132,7 +132,7 @@ class Replay:
     def fill(self, text: str) -> str:
         """Replace placeholders by what they stand for; `{commit:1:8}` is the first eight letters of it.
 
-        Ids of commits are made anew each time: where another one begins alike by chance, more letters are taken.
+        Ids of commits are made anew each time: where another begins alike by chance, more letters are taken.
         """
 
         def value(part: re.Match[str]) -> str:
@@ -146,7 +146,7 @@ class Replay:
         return PLACEHOLDER.sub(value, text)
 
     def prefix(self, kind: str, name: str, length: int) -> str:
-        """The first letters of what is bound to a name, so many that nothing else of its kind begins with them."""
+        """The first letters of what is bound to a name: so many that nothing of its kind begins alike."""
         own = self.bound[name]
         others = {text for other, text in self.bound.items() if other.startswith(f"{{{kind}:")} - {own}
         while length < len(own) and any(text.startswith(own[:length]) for text in others):

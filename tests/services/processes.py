@@ -16,7 +16,7 @@ from pathlib import Path
 from .fetch import ServiceUnavailable, conductor_jar, find_java, victoria_metrics_binary
 
 STOP_SECONDS = 10.0
-READY_SECONDS = 240.0
+READY_SECONDS = 480.0
 POLL_SECONDS = 0.1
 
 

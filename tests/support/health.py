@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-from dataclasses import dataclass
-from typing import Any
-
+from .http import HttpAnswer, send
 from .worker import Worker
 
-# Kubernetes gives a probe one second.
-PROBE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """An answer of the endpoint."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """The JSON of the body."""
-        return dict(json.loads(self.body))
+# Less than the five seconds that the worker grants a connection: a probe waits for no other client.
+PROBE_SECONDS = 4.0
 
 
 def address(worker: Worker) -> tuple[str, int]:
@@ -33,18 +15,14 @@ def address(worker: Worker) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def probe(worker: Worker, path: str, method: str = "GET") -> Probe:
+def probe(worker: Worker, path: str, method: str = "GET") -> HttpAnswer:
     """Ask a worker on a connection of its own."""
-    connection = http.client.HTTPConnection(*address(worker), timeout=PROBE_SECONDS)
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return Probe(answer.status, dict(answer.getheaders()), answer.read())
-    finally:
-        connection.close()
+    host, port = address(worker)
+    shown = f"[{host}]" if ":" in host else host
+    return send(method, f"http://{shown}:{port}{path}", seconds=PROBE_SECONDS)
 
 
 def readiness(worker: Worker) -> tuple[int, str, list[str]]:
     """Return status, state and reasons of a worker's readiness."""
     answer = probe(worker, "/readyz")
-    return answer.status, answer.report["state"], answer.report["reasons"]
+    return answer.status, answer.json["state"], answer.json["reasons"]

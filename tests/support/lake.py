@@ -4,49 +4,15 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
-import http.client
 import json
 import urllib.parse
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from .http import HttpAnswer, send
+
 KEY = "perago-dev"
-
-
-@dataclass(frozen=True)
-class LakeAnswer:
-    """One answer: status, headers with lower-case names, body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON."""
-        return json.loads(self.body)
-
-    @property
-    def message(self) -> str:
-        """The server's words."""
-        return str(self.json["message"])
-
-
-def send(
-    method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> LakeAnswer:
-    """Send one request to an absolute URL."""
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-    try:
-        connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
-        response = connection.getresponse()
-        received = {name.lower(): value for name, value in response.getheaders()}
-        return LakeAnswer(response.status, received, response.read())
-    finally:
-        connection.close()
 
 
 class Lake:
@@ -88,7 +54,7 @@ class Lake:
         *,
         headers: dict[str, str] | None = None,
         **query: Any,
-    ) -> LakeAnswer:
+    ) -> HttpAnswer:
         """Send a request below the API; `body` is sent as JSON unless it is bytes."""
         sent = {**self.headers, **(headers or {})}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -96,25 +62,25 @@ class Lake:
             sent["content-type"] = "application/json"
         return send(method, f"{self.base}{route}?{urllib.parse.urlencode(query)}", data, sent)
 
-    def here(self, method: str, route: str, body: Any = None, /, **options: Any) -> LakeAnswer:
+    def here(self, method: str, route: str, body: Any = None, /, **options: Any) -> HttpAnswer:
         """Send a request below the repository."""
         return self.call(method, f"/repositories/{self.name}{route}", body, **options)
 
-    def put(self, branch: str, path: str, content: str | bytes, **headers: str) -> LakeAnswer:
+    def put(self, branch: str, path: str, content: str | bytes, **headers: str) -> HttpAnswer:
         """Upload an object."""
         data = content.encode() if isinstance(content, str) else content
         sent = {"content-type": "application/octet-stream", **_dashed(headers)}
         return self.here("POST", f"/branches/{branch}/objects", data, headers=sent, path=path)
 
-    def get(self, reference: str, path: str, **headers: str) -> LakeAnswer:
+    def get(self, reference: str, path: str, **headers: str) -> HttpAnswer:
         """Read an object."""
         return self.here("GET", f"/refs/{reference}/objects", headers=_dashed(headers), path=path)
 
-    def commit(self, branch: str, message: str = "m", **fields: Any) -> LakeAnswer:
+    def commit(self, branch: str, message: str = "m", **fields: Any) -> HttpAnswer:
         """Commit what is staged."""
         return self.here("POST", f"/branches/{branch}/commits", {"message": message, **fields})
 
-    def branch(self, name: str, source: str = "main") -> LakeAnswer:
+    def branch(self, name: str, source: str = "main") -> HttpAnswer:
         """Create a branch."""
         return self.here("POST", "/branches", {"name": name, "source": source})
 
@@ -122,7 +88,7 @@ class Lake:
         """The commit that a branch points at."""
         return str(self.here("GET", f"/branches/{branch}").json["commit_id"])
 
-    def merge(self, source: str, destination: str = "main", **fields: Any) -> LakeAnswer:
+    def merge(self, source: str, destination: str = "main", **fields: Any) -> HttpAnswer:
         """Merge a ref into a branch."""
         return self.here("POST", f"/refs/{source}/merge/{destination}", fields)
 
@@ -149,7 +115,7 @@ class Lake:
         }
 
 
-def at_once(count: int, action: Callable[[int], LakeAnswer]) -> list[int]:
+def at_once(count: int, action: Callable[[int], HttpAnswer]) -> list[int]:
     """Do something so many times at once; return the statuses in order."""
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         return sorted(answer.status for answer in pool.map(action, range(count)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.parse
 from collections import Counter
 from typing import Any
@@ -32,9 +33,15 @@ class MetricStore:
 
     def query(self, name: str, **labels: str) -> list[dict[str, Any]]:
         """Return the series of a metric with these labels: their labels and their last value."""
+        return [{"labels": one["metric"], "value": float(one["value"][1])} for one in self._now(name, labels)]
+
+    def _now(self, name: str | None, labels: dict[str, str]) -> list[dict[str, Any]]:
+        """Return what series hold now, all that has been pushed included."""
         self._get("/internal/force_flush")
-        found = json.loads(self._get("/api/v1/query", query=selector(name, labels)))["data"]["result"]
-        return [{"labels": one["metric"], "value": float(one["value"][1])} for one in found]
+        # VictoriaMetrics cuts its own idea of now to whole seconds, and would not see what was pushed since.
+        moment = str(time.time() + 2)
+        found = self._get("/api/v1/query", query=selector(name, labels), time=moment)
+        return list(json.loads(found)["data"]["result"])
 
     def exported(self, name: str | None, **labels: str) -> list[dict[str, Any]]:
         """Return the series of a metric, or of all, with every pushed value; None where a gauge ended."""
@@ -44,9 +51,7 @@ class MetricStore:
 
     def names(self, **labels: str) -> dict[str, int]:
         """Return the names that have series with these labels, each with the number of its series."""
-        self._get("/internal/force_flush")
-        found = json.loads(self._get("/api/v1/query", query=selector(None, labels)))["data"]["result"]
-        return dict(Counter(one["metric"]["__name__"] for one in found))
+        return dict(Counter(one["metric"]["__name__"] for one in self._now(None, labels)))
 
     def value(self, name: str, **labels: str) -> float | None:
         """Return the sum over the series of a metric, None without any."""

@@ -113,6 +113,8 @@ _OF_CONNECTION = {"connection", "content-length", "date", "keep-alive", "transfe
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # With the usual five, some connections of a burst are lost, and tried again after a second.
+    request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that broke is what tests want."""

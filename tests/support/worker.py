@@ -32,6 +32,8 @@ class Worker:
         module: The module to start.
         program: A binary of tasks in Rust, which is started instead.
         arguments: Further arguments of `perago start`.
+        poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
+            hundreds of workers. None leaves the default.
         variables: Further environment variables.
     """
 
@@ -43,6 +45,7 @@ class Worker:
         *arguments: str,
         module: str = "scenario",
         program: Path | None = None,
+        poll_timeout: str | None = "200ms",
         **variables: str,
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,8 @@ class Worker:
             "SUITE_TASK": task,
             MARK: self.mark,
         }
+        if poll_timeout is not None:
+            own["PERAGO_POLL_TIMEOUT"] = poll_timeout
         self._environment = environment(root, **{**own, **variables})
         self.stderr: list[str] = []
         self.started_at = time.monotonic()
@@ -163,18 +168,24 @@ class Worker:
 
     def log_files(self) -> list[Path]:
         """Return the files of the log, of earlier workers on the same root too."""
-        return sorted((self.root / "logs").rglob("*.jsonl"))
+        return list((self.root / "logs").rglob("*.jsonl"))
 
     def records(self, event: str | None = None, **fields: Any) -> list[dict[str, Any]]:
-        """Return the records of the log with this event and these fields."""
-        found = []
-        for path in self.log_files():
-            for line in path.read_text().splitlines():
-                record = json.loads(line)
-                if (event is None or record["event"] == event) and fields.items() <= record.items():
-                    found.append(record)
-        return found
+        """Return the records of the log with this event and these fields, those of earlier workers first."""
+        logs = sorted((log for log in map(_written, self.log_files()) if log), key=lambda log: log[0]["time"])
+        return [
+            record
+            for log in logs
+            for record in log
+            if (event is None or record["event"] == event) and fields.items() <= record.items()
+        ]
 
     def wait_record(self, event: str, **fields: Any) -> dict[str, Any]:
         """Wait for a record of the log; return the first."""
         return until(lambda: self.records(event, **fields), f"a record {event} {fields}")[0]
+
+
+def _written(log: Path) -> list[dict[str, Any]]:
+    """Return the records of one file. A line that is being written may be seen in part; it has no end yet."""
+    *lines, _ = log.read_text().split("\n")
+    return [json.loads(line) for line in lines]

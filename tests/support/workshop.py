@@ -116,7 +116,7 @@ class Workshop:
             "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": store.key_id,
             "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": store.secret,
             "PERAGO_LAKEFS_RETRIES": "1",
-            "PERAGO_LAKEFS_STALL_TIMEOUT": "250ms",
+            "PERAGO_LAKEFS_STALL_TIMEOUT": "1s",
             "PERAGO_FAILURE_REASON_MAX_LENGTH": "2000",
             "PERAGO_WORKSPACE_CACHE": "off",
             **(variables or {}),
@@ -140,8 +140,10 @@ class Workshop:
 
     def __exit__(self, *_: object) -> None:
         self.script.clear()
-        self.worker.__exit__()
-        self.proxy.__exit__()
+        try:
+            self.worker.__exit__()
+        finally:
+            self.proxy.__exit__()
 
     def repository(self, files: dict[str, str] | None = None) -> Repository:
         """Make a repository."""
@@ -165,8 +167,8 @@ class Workshop:
     def assert_clean(self, repository: Repository, *workers: Worker) -> None:
         """Wait until no directory of an attempt and no staging branch is left."""
         for worker in (self.worker, *workers):
-            until(lambda worker=worker: not attempts(worker), f"empty workspaces of {worker.root}", 10)  # type: ignore[misc]
-        until(lambda: repository.branches() == ["main"], "the end of staging branches", 10)
+            until(lambda worker=worker: not attempts(worker), f"empty workspaces of {worker.root}")  # type: ignore[misc]
+        until(lambda: repository.branches() == ["main"], "the end of staging branches")
 
 
 def attempts(worker: Worker) -> list[Path]:

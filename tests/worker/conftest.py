@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from support.conductor import Conductor
 from support.metrics import MetricStore
 from support.proxy import Proxy
+from support.skips import not_allowed_here
 from support.worker import Worker
 
 _NUMBERS = itertools.count(1)
@@ -94,8 +94,8 @@ def settings(store: MetricStore, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Path]:
-    """A file system of 96 MiB; where none can be mounted, the test says aloud that it was not run."""
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 96 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -105,9 +105,7 @@ def small_disk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Pa
         check=False,
     )
     if mounted.returncode != 0:
-        with capfd.disabled():
-            print(f"full state disk: NOT RUN, {mounted.stderr.strip()}", file=sys.stderr)
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+        not_allowed_here(f"a file system of our own: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:

@@ -12,13 +12,11 @@ import pytest
 
 from support.cgroups import MemoryCgroup
 from support.conductor import Conductor
-from support.waiting import until
+from support.skips import not_allowed_here
+from support.waiting import SLACK_SECONDS, until
 from support.worker import Worker
 
 from .conftest import Shared, new_task_name
-
-# The figure promised is 0.5 s and the import; the rest is for a machine that does something else too.
-SLACK_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +70,7 @@ def test_a_death_is_named_and_the_slot_replaced(
     earlier = sum(death["slot"] == exited["slot"] for death in deaths)
     delay = exited["restart_delay_seconds"]
     assert delay == (2 ** (earlier - 1) if earlier else 0)
+    # Half a second and the import are promised.
     until(replaced, "a fifth executor", 0.5 + delay + deadly.worker.seconds_to_ready + SLACK_SECONDS)
 
 
@@ -89,7 +88,7 @@ def memory() -> Iterator[MemoryCgroup]:
     try:
         group = MemoryCgroup(f"perago-suite-{os.getpid()}")
     except OSError as error:
-        pytest.skip(f"no memory cgroup can be made here: {error}")
+        not_allowed_here(f"a cgroup that limits memory: {error}")
     yield group
     group.remove()
 

@@ -94,9 +94,9 @@ class Scene:
         ran = self.gc("--json", *arguments, **variables)
         assert ran.code == code, ran
         report = json.loads(ran.stdout)
-        found = {Path(one["name"]).name: one.get("reason") or one["fate"] for one in report["findings"]}
+        found = {Path(one["name"]).name: one.get("reason") or one["fate"] for one in report["leftovers"]}
         totals = report["totals"]
-        assert sum(totals.values()) == len(report["findings"])
+        assert sum(totals.values()) == len(report["leftovers"])
         assert totals["removed"] == list(found.values()).count("removed")
         return found
 

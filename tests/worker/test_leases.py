@@ -10,7 +10,7 @@ from typing import Any
 
 from support.conductor import Conductor
 from support.proxy import Answer, Drop, Exchange, Proxy
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 from support.worker import Worker
 
 
@@ -29,9 +29,9 @@ def started(folder: Path) -> None:
 def test_a_body_longer_than_its_lease_runs_once(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=3, retryCount=3)
+    conductor.define(task_name, responseTimeoutSeconds=4, retryCount=3)
     with Worker(tmp_path, proxy.url, task_name) as worker:
-        run = conductor.start(task_name, {"action": "sleep", "number": 8})
+        run = conductor.start(task_name, {"action": "sleep", "number": 7})
         until(lambda: conductor.last_task(run)["status"] == "IN_PROGRESS", "the poll")
         while conductor.status(run) == "RUNNING":
             # Timeouts of the real server fire when a run is evaluated.
@@ -41,17 +41,18 @@ def test_a_body_longer_than_its_lease_runs_once(
         assert workflow["status"] == "COMPLETED"
         (task,) = workflow["tasks"]
         assert (task["retryCount"], task["pollCount"], task["status"]) == (0, 1, "COMPLETED")
-        posts = proxy.seen("POST", "/tasks")
-        beats = [index for index, exchange in enumerate(posts) if is_beat(exchange)]
-        results = [index for index, exchange in enumerate(posts) if is_result(exchange)]
-        assert 6 <= len(beats) <= 9
-        # No beat may follow the result: it could undo it.
-        assert len(results) == 1
-        assert max(beats) < results[0]
         until(
             lambda: [read for read in proxy.seen("GET", task["taskId"]) if b"COMPLETED" in read.answer],
             "read-back",
         )
+        posts = proxy.seen("POST", "/tasks")
+        beats = [index for index, exchange in enumerate(posts) if is_beat(exchange)]
+        results = [index for index, exchange in enumerate(posts) if is_result(exchange)]
+        # One in each third of the lease; a busy machine may need more time for the body, or skip one.
+        assert 2 <= len(beats) <= 10
+        # No beat may follow the result: it could undo it.
+        assert len(results) == 1
+        assert max(beats) < results[0]
         assert worker.records("task_lost") == []
 
 
@@ -66,19 +67,24 @@ def test_a_lost_task_stops_its_body_and_nothing_is_reported(
         conductor.terminate(run)
         ended = time.monotonic()
         until(
-            lambda: before.isdisjoint(process.pid for process in worker.executors()), "the body's end", 2 + 5
+            lambda: before.isdisjoint(process.pid for process in worker.executors()),
+            "the body's end",
+            2 + SLACK_SECONDS,
         )
         child = int((folder / "child").read_text())
-        until(lambda: child not in {process.pid for process in worker.processes()}, "the end of its child", 5)
-        assert time.monotonic() - ended < 2 + 5
+        until(lambda: child not in {process.pid for process in worker.processes()}, "the end of its child")
+        assert time.monotonic() - ended < 2 + SLACK_SECONDS
         lost = worker.wait_record("task_lost")
         assert lost["workflow_instance_id"] == run
         # The slot is free again and only the second task is reported.
         second = conductor.wait_task(conductor.start(task_name, {"action": "echo"}))
         assert second["status"] == "COMPLETED"
-        reported = {
-            json.loads(post.body)["taskId"] for post in proxy.seen("POST", "/tasks") if is_result(post)
-        }
+        reported = until(
+            lambda: {
+                json.loads(post.body)["taskId"] for post in proxy.seen("POST", "/tasks") if is_result(post)
+            },
+            "the second task's report",
+        )
         assert reported == {second["taskId"]}
         assert conductor.last_task(run)["status"] == "CANCELED"
 
@@ -86,7 +92,7 @@ def test_a_lost_task_stops_its_body_and_nothing_is_reported(
 def test_an_outage_during_a_body_costs_nothing(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=3, retryCount=3)
+    conductor.define(task_name, responseTimeoutSeconds=12, retryCount=3)
     with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         started(folder)
@@ -155,7 +161,7 @@ def test_a_result_that_is_refused_for_a_while_arrives(
 def test_a_slow_beat_never_overlaps_the_result(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=3)
+    conductor.define(task_name, responseTimeoutSeconds=6)
     let_go, held = threading.Event(), threading.Event()
 
     def hold_beats(request: Exchange) -> Answer | None:
@@ -184,7 +190,8 @@ def test_a_slow_beat_never_overlaps_the_result(
 def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=1)
+    # So long that no busy server times the task out before the way to it is cut.
+    conductor.define(task_name, responseTimeoutSeconds=5)
     with Worker(tmp_path, proxy.url, task_name, PERAGO_LEASE_POLICY="strict") as worker:
         conductor.start(task_name, {"action": "clean", "folder": str(folder)})
         started(folder)
@@ -192,3 +199,17 @@ def test_a_lapsed_lease_stops_the_body_only_where_that_is_asked_for(
         worker.wait_record("lease_lapsed")
         assert worker.wait_record("task_failed")["failure_code"] == "lease_lost"
         assert (folder / "cleaned").exists()
+
+
+def test_a_body_that_cannot_be_stopped_keeps_its_result(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
+) -> None:
+    conductor.define(task_name, responseTimeoutSeconds=2)
+    arguments = ("-j", "2", "--execution-mode", "thread")
+    with Worker(tmp_path, proxy.url, task_name, *arguments, PERAGO_LEASE_POLICY="strict") as worker:
+        # Longer than the lease by itself.
+        conductor.start(task_name, {"action": "sleep", "number": 3})
+        worker.wait_record("task_started")
+        proxy.cut()
+        worker.wait_record("task_finished")
+        assert not worker.records("lease_lapsed")

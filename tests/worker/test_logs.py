@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +53,8 @@ def test_the_course_of_an_attempt_is_logged(shared: Shared) -> None:
 
 def test_a_flood_is_bounded_for_conductor_and_whole_in_the_log(shared: Shared) -> None:
     count = 20_000
-    started = time.monotonic()
     task: Any = shared.run("flood", number=count)
     assert task["status"] == "COMPLETED"
-    assert time.monotonic() - started < 20
     entries = shared.conductor.task_log(task)
     assert len(entries) == 10, "a server with default settings shows ten"
     lines = "\n".join(entries).splitlines()

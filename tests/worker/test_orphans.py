@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.conductor import Conductor
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 from support.worker import Worker
 
 
@@ -36,8 +36,8 @@ def test_a_killed_supervisor_leaves_nothing(
         worker.signal(signal.SIGKILL)
         # Started while the guardian still clears up: it waits for the end of what was left.
         with Worker(tmp_path, conductor.url, task_name, "-j", "2") as successor:
-            until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1)
-            assert successor.seconds_to_ready < worker.seconds_to_ready + 3
+            until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1 + SLACK_SECONDS)
+            assert successor.seconds_to_ready < worker.seconds_to_ready + 3 + SLACK_SECONDS
             if run:
                 (folder / "go").touch()
                 # Given back by the successor: nobody waits for the response timeout, and no retry is used up.
@@ -55,7 +55,7 @@ def test_nothing_is_left_a_second_after_the_kill(
     with Worker(tmp_path, conductor.url, task_name, "-j", "2") as worker:
         until(lambda: len(worker.executors()) == 2, "both executors")
         worker.signal(signal.SIGKILL)
-        until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1)
+        until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1 + SLACK_SECONDS)
 
 
 def test_a_worker_without_its_guardian_ends(
@@ -66,6 +66,6 @@ def test_a_worker_without_its_guardian_ends(
         conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
         os.kill(worker.guardian().pid, signal.SIGKILL)
-        assert worker.wait(10) == 3
-        until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1)
+        assert worker.wait() == 3
+        until(lambda: everything_gone(worker), f"the end of {worker.processes()}", 1 + SLACK_SECONDS)
         assert "error: the worker cannot go on: the guardian process has ended" in worker.stderr

@@ -36,6 +36,18 @@ def status(root: Path) -> tuple[int, dict[str, Any]]:
     return ran.returncode, json.loads(ran.stdout)
 
 
+def killed_with_a_result(conductor: Conductor, proxy: Proxy, task: str, root: Path, text: str = "") -> str:
+    """Kill a worker whose result the server has refused; return the run."""
+    conductor.define(task)
+    proxy.before = refuse_results
+    with Worker(root, proxy.url, task) as worker:
+        run = conductor.start(task, {"action": "echo", "text": text})
+        worker.wait_record("update_failed")
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+    return run
+
+
 def test_a_result_outlives_the_kill_of_its_worker(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
@@ -95,17 +107,29 @@ def test_a_stopped_worker_leaves_its_result_to_the_next_one(
         assert worker.stop() == 0
 
 
+def test_a_task_that_could_not_be_given_back_is_left_to_the_next_one(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name, retryCount=0)
+    with Worker(tmp_path, proxy.url, task_name, PERAGO_SHUTDOWN_FORCE_KILL_AFTER="1s") as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
+        until(lambda: (tmp_path / "started").exists(), "the body's start")
+        proxy.before = lambda exchange: Answer(503, b"{}") if exchange.path.endswith("/tasks") else None
+        assert worker.stop() == 4
+        (released,) = worker.records("task_released")
+    assert not released["released"]
+    (entry,) = status(tmp_path)[1]["entries"]
+    assert (entry["workflow_instance_id"], entry["state"]) == (run, "running")
+    (tmp_path / "go").touch()
+    with Worker(tmp_path, conductor.url, task_name) as worker:
+        worker.wait_record("task_recovered")
+        assert conductor.wait_task(run)["status"] == "COMPLETED"
+
+
 def test_a_result_that_came_too_late_is_kept(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
-    conductor.define(task_name)
-    proxy.before = refuse_results
-    with Worker(tmp_path, proxy.url, task_name) as worker:
-        run = conductor.start(task_name, {"action": "echo"})
-        worker.wait_record("update_failed")
-        worker.signal(signal.SIGKILL)
-        worker.wait()
-    conductor.terminate(run)
+    conductor.terminate(killed_with_a_result(conductor, proxy, task_name, tmp_path))
     with Worker(tmp_path, conductor.url, task_name) as worker:
         record = worker.wait_record("result_kept")
         assert record["reason"] == "the task ended without it: CANCELED"
@@ -118,13 +142,7 @@ def test_a_result_that_came_too_late_is_kept(
 def test_an_unreachable_server_delays_the_successor_and_loses_nothing(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
-    conductor.define(task_name)
-    proxy.before = refuse_results
-    with Worker(tmp_path, proxy.url, task_name) as worker:
-        run = conductor.start(task_name, {"action": "echo", "text": "patient"})
-        worker.wait_record("update_failed")
-        worker.signal(signal.SIGKILL)
-        worker.wait()
+    run = killed_with_a_result(conductor, proxy, task_name, tmp_path, "patient")
 
     def away(exchange: Exchange) -> Answer | None:
         if f"/tasks/{task_id}" in exchange.path or is_result(exchange):

@@ -33,7 +33,7 @@ def status(root: Path) -> dict[str, Any]:
 def test_a_paused_worker_takes_nothing_and_finishes_what_runs(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=2, retryCount=0)
+    conductor.define(task_name, responseTimeoutSeconds=4, retryCount=0)
     arguments = ("-j", "2", "--health-listen", "127.0.0.1:0")
     with Worker(tmp_path, proxy.url, task_name, *arguments) as worker:
         running = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
@@ -43,14 +43,14 @@ def test_a_paused_worker_takes_nothing_and_finishes_what_runs(
         assert said.startswith(f"paused: the worker with pid {worker.process.pid} takes no more tasks"), said
         waiting = conductor.start(task_name, {"action": "echo"})
         worker.wait_record("worker_paused")
-        assert readiness(worker) == (503, "paused", ["paused"])
+        until(lambda: readiness(worker) == (503, "paused", ["paused"]), "a pause")
         assert status(tmp_path)["paused"] is True
         assert command(tmp_path, "pause").startswith("paused already: ")
 
         def beats() -> int:
             return len([post for post in proxy.seen("POST", "/tasks") if is_beat(post)])
 
-        # Three beats are two seconds: time for the poll that was under way, and for several more.
+        # Between three beats are more than two seconds: time for the poll that was under way, and for others.
         before = beats()
         until(lambda: beats() >= before + 3, "beats of the body that runs")
         assert len(worker.records("task_received")) == 1

@@ -60,6 +60,17 @@ class Writer:
         return None
 
 
+def run_beside(
+    shop: Workshop, moment: tuple[str, Call], files: dict[str, str]
+) -> tuple[Repository, Writer, dict[str, Any]]:
+    """Run an attempt with somebody else's commit at a moment of it; return its task."""
+    shop.script.clear()
+    repository = shop.repository()
+    writer = Writer(repository, files)
+    getattr(shop.script, moment[0])(moment[1], writer)
+    return repository, writer, shop.run(repository, write=EDITS)
+
+
 BEFORE_OURS = [
     ("before", OLDER),
     ("before", HISTORY),
@@ -77,11 +88,7 @@ def identity(moment: Any) -> str:
 
 @pytest.mark.parametrize("moment", BEFORE_OURS, ids=identity)
 def test_a_foreign_commit_is_kept_and_named(careful: Workshop, moment: tuple[str, Call]) -> None:
-    careful.script.clear()
-    repository = careful.repository()
-    writer = Writer(repository, THEIRS)
-    getattr(careful.script, moment[0])(moment[1], writer)
-    task = careful.run(repository, write=EDITS)
+    repository, writer, task = run_beside(careful, moment, THEIRS)
     assert careful.failure(task) == ("FAILED", "publish_fence")
     reason = task["reasonForIncompletion"]
     for named in ("main has moved", writer.commit, "their words", "admin", "new head of main"):
@@ -95,11 +102,7 @@ def test_a_foreign_commit_is_kept_and_named(careful: Workshop, moment: tuple[str
 
 @pytest.mark.parametrize("moment", AFTER_OURS, ids=identity)
 def test_a_foreign_commit_above_ours_changes_nothing(careful: Workshop, moment: tuple[str, Call]) -> None:
-    careful.script.clear()
-    repository = careful.repository()
-    writer = Writer(repository, THEIRS)
-    getattr(careful.script, moment[0])(moment[1], writer)
-    task = careful.run(repository, write=EDITS)
+    repository, writer, task = run_beside(careful, moment, THEIRS)
     assert task["status"] == "COMPLETED", task
     theirs, ours = repository.log()
     assert (theirs["id"], ours["id"]) == (writer.commit, task["outputData"]["workspace"]["ref"])
@@ -108,10 +111,7 @@ def test_a_foreign_commit_above_ours_changes_nothing(careful: Workshop, moment: 
 
 @pytest.mark.parametrize("moment", BEFORE_OURS + AFTER_OURS, ids=identity)
 def test_disjoint_changes_merge_whenever_they_come(merging: Workshop, moment: tuple[str, Call]) -> None:
-    merging.script.clear()
-    repository = merging.repository()
-    getattr(merging.script, moment[0])(moment[1], Writer(repository, THEIRS))
-    task = merging.run(repository, write=EDITS)
+    repository, _, task = run_beside(merging, moment, THEIRS)
     assert task["status"] == "COMPLETED", task
     assert repository.files() == {**WANTED, **THEIRS}
     assert task["outputData"]["workspace"]["ref"] in {commit["id"] for commit in repository.log()}
@@ -120,10 +120,7 @@ def test_disjoint_changes_merge_whenever_they_come(merging: Workshop, moment: tu
 
 @pytest.mark.parametrize("moment", [("before", OLDER), ("before", MERGE)], ids=identity)
 def test_conflicting_edits_are_named(merging: Workshop, moment: tuple[str, Call]) -> None:
-    merging.script.clear()
-    repository = merging.repository()
-    getattr(merging.script, moment[0])(moment[1], Writer(repository, {"in/a": "theirs", "in/b": "theirs"}))
-    task = merging.run(repository, write=EDITS)
+    repository, _, task = run_beside(merging, moment, {"in/a": "theirs", "in/b": "theirs"})
     assert merging.failure(task) == ("FAILED", "publish_conflict")
     reason = task["reasonForIncompletion"]
     assert "in/a" in reason, reason
@@ -257,7 +254,7 @@ def test_writers_at_once_without_merging_name_each_other(
 @pytest.fixture
 def retried(engine: Conductor, store: Store, tmp_path: Path) -> Iterator[Workshop]:
     """A worker of a task that is retried once, soon after its worker has fallen silent."""
-    definition = {"retryCount": 1, "responseTimeoutSeconds": 1}
+    definition = {"retryCount": 1, "responseTimeoutSeconds": 3}
     with Workshop(tmp_path / "first", engine, store, definition=definition) as shop:
         yield shop
 
@@ -293,7 +290,7 @@ def test_a_retry_after_a_publication_whose_result_was_lost(
         assert [commit["id"] for commit in older] == [first["id"]]
         assert newest["parents"][0] == first["id"]
     # What the dead worker has left is found by its marks: its branch by the retry.
-    assert repository.branches() == ["main"]
+    until(lambda: repository.branches() == ["main"], "the end of both staging branches")
 
 
 def test_a_zombies_late_merge_is_refused(retried: Workshop, folder: Path) -> None:

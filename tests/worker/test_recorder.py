@@ -47,15 +47,15 @@ class Recording:
         until(arrived, f"{name} {labels} = {expected}")
 
     def is_recorded(self, times: int) -> None:
-        """Assert the totals of `times` recording threads or processes with one number each."""
+        """Wait for the totals of `times` recording threads or processes with one number each."""
         self.until("app.by_number_count", THREADS * SAMPLES)
-        assert self.value("app.items_count") == times * SAMPLES
-        assert self.value("app.items_sum") == times * SUM
-        assert self.value("app.blocks_count") == times * SAMPLES
+        self.until("app.items_count", times * SAMPLES)
+        self.until("app.items_sum", times * SUM)
+        self.until("app.blocks_count", times * SAMPLES)
         for number in range(THREADS):
             labels = {"number": str(number)}
-            assert self.value("app.by_number_count", kind="constant", **labels) == SAMPLES
-            assert self.value("app.last", **labels) == SAMPLES - 1
+            self.until("app.by_number_count", SAMPLES, kind="constant", **labels)
+            self.until("app.last", SAMPLES - 1, **labels)
 
 
 @pytest.fixture(params=[("-j", "2"), ("-j", "2", "--execution-mode", "thread")], ids=["process", "thread"])
@@ -112,7 +112,7 @@ def test_bad_content_neither_fails_the_attempt_nor_spoils_the_export(recording: 
         recording.run("bad")
     good, texts = 4 + 5 + 8 + 9, 8
     recording.until("app.good_count", 2 * good)
-    assert recording.value("app.texts_count") == 2 * texts
+    recording.until("app.texts_count", 2 * texts)
     assert recording.store.query("app.items_count", task_name=recording.task) == []
     (depth,) = recording.store.query("app.depth", task_name=recording.task)
     assert depth["value"] == -1

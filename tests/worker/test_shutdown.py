@@ -14,26 +14,26 @@ import pytest
 
 from support.conductor import Conductor
 from support.proxy import Answer, Exchange, Proxy
-from support.waiting import until
+from support.waiting import SLACK_SECONDS, until
 from support.worker import ONE_ORDER_SECONDS, Worker
 
 from .test_leases import is_beat
 
-# What scheduling may add on a machine that does something else too.
-SLACK_SECONDS = 0.8
 POLL_SECONDS = 1.0
+STOPS = 8
 
 
-@pytest.mark.timeout(180)
 def test_an_idle_worker_ends_with_its_poll(conductor: Conductor, task_name: str, tmp_path: Path) -> None:
     conductor.define(task_name)
     times = []
-    for number in range(20):
-        with Worker(tmp_path / str(number), conductor.url, task_name, PERAGO_POLL_TIMEOUT="200ms") as worker:
+    for number in range(STOPS):
+        with Worker(tmp_path / str(number), conductor.url, task_name) as worker:
             sent = worker.signal(signal.SIGTERM if number % 2 else signal.SIGINT)
             assert worker.wait() == 0
             times.append(time.monotonic() - sent)
             assert worker.processes() == []
+    # However busy the machine is, one of them was not held up.
+    assert min(times) <= 0.2 + 0.2 + 0.8, times
     assert max(times) <= 0.2 + 0.2 + SLACK_SECONDS, times
 
 
@@ -41,7 +41,7 @@ def test_the_default_poll_is_waited_for_and_no_longer(
     conductor: Conductor, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, conductor.url, task_name) as worker:
+    with Worker(tmp_path, conductor.url, task_name, poll_timeout=None) as worker:
         sent = worker.signal()
         assert worker.wait() == 0
         assert time.monotonic() - sent <= POLL_SECONDS + 0.2 + SLACK_SECONDS
@@ -54,7 +54,7 @@ def test_the_default_poll_is_waited_for_and_no_longer(
 def test_a_busy_worker_drains_with_its_heartbeat(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, folder: Path
 ) -> None:
-    conductor.define(task_name, responseTimeoutSeconds=2, retryCount=3)
+    conductor.define(task_name, responseTimeoutSeconds=4, retryCount=3)
     with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
@@ -65,7 +65,7 @@ def test_a_busy_worker_drains_with_its_heartbeat(
             return len([post for post in proxy.seen("POST", "/tasks") if is_beat(post)])
 
         before = beats()
-        # Four beats more: the lease of two seconds would have run out without them.
+        # Four beats more: the lease of four seconds would have run out without them.
         until(lambda: beats() >= before + 4, "beats while draining")
         waiting = conductor.start(task_name, {"action": "echo"})
         assert worker.process.poll() is None
@@ -117,8 +117,9 @@ def test_the_deadline_gives_the_task_back(
         assert (task["taskId"], task["status"], task["pollCount"]) == (claimed["taskId"], "COMPLETED", 2)
 
 
+@pytest.mark.parametrize("is_taken", [True, False], ids=["taken", "refused"])
 def test_what_the_last_poll_brings_is_given_back(
-    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, is_taken: bool
 ) -> None:
     conductor.define(task_name, retryCount=3)
     brought, draining = threading.Event(), threading.Event()
@@ -129,20 +130,27 @@ def test_what_the_last_poll_brings_is_given_back(
             assert draining.wait(20)
         return None
 
+    def refuse(exchange: Exchange) -> Answer | None:
+        return Answer(503, b"{}") if exchange.path.endswith("/tasks") else None
+
     proxy.after = hold_what_is_brought
     with Worker(tmp_path, proxy.url, task_name) as worker:
         run = conductor.start(task_name, {"action": "echo"})
         assert brought.wait(20)
+        if not is_taken:
+            proxy.before = refuse
         worker.signal()
         worker.wait_record("worker_draining")
         draining.set()
         assert worker.wait() == 0
         (released,) = worker.records("task_released")
-        assert released["released"] is True
+        assert released["released"] is is_taken
         assert worker.records("task_received") == []
     task = conductor.last_task(run)
-    assert (task["status"], task["retryCount"], task["pollCount"]) == ("SCHEDULED", 0, 1)
-    with Worker(tmp_path / "next", conductor.url, task_name):
+    shown = "SCHEDULED" if is_taken else "IN_PROGRESS"
+    assert (task["status"], task["retryCount"], task["pollCount"]) == (shown, 0, 1)
+    # What was not taken is owed by this state directory; for the rest another one is as good.
+    with Worker(tmp_path / "next" if is_taken else tmp_path, conductor.url, task_name):
         assert conductor.wait(run)["status"] == "COMPLETED"
 
 
@@ -150,7 +158,7 @@ def test_a_server_that_is_gone_does_not_hold_an_idle_worker(
     conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
-    with Worker(tmp_path, proxy.url, task_name) as worker:
+    with Worker(tmp_path, proxy.url, task_name, poll_timeout=None) as worker:
         proxy.cut()
         worker.wait_record("poll_failed")
         sent = worker.signal()
@@ -165,10 +173,14 @@ def test_a_signal_to_every_process_lets_the_body_end(
     with Worker(tmp_path, conductor.url, task_name, "-j", "2") as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(folder)})
         until(lambda: (folder / "started").exists(), "the body's start")
-        # What a service manager does: to every process, and once more to the first. That is one order.
-        for process in worker.processes():
+        # What a service manager does: to every process, and once more to the first. That is one order. Both
+        # reach the supervisor when it goes on, however long this process takes to send them.
+        processes = worker.processes()
+        worker.signal(signal.SIGSTOP)
+        for process in processes:
             os.kill(process.pid, signal.SIGTERM)
         worker.signal(signal.SIGINT)
+        worker.signal(signal.SIGCONT)
         worker.wait_record("worker_draining")
         (folder / "go").touch()
         assert worker.wait() == 0
@@ -189,9 +201,11 @@ def test_a_worker_that_is_still_starting_ends_at_once(
 
     proxy.before = hold
     worker = Worker(tmp_path, proxy.url, task_name, "-j", "2")
-    assert asked.wait(20)
-    sent = worker.signal()
-    assert worker.wait() == 0
-    assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
-    release.set()
-    worker.end()
+    try:
+        assert asked.wait(20)
+        sent = worker.signal()
+        assert worker.wait() == 0
+        assert time.monotonic() - sent <= 0.2 + SLACK_SECONDS
+    finally:
+        release.set()
+        worker.end()

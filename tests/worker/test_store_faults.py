@@ -39,8 +39,8 @@ EDITS = {"a": "changed", "new/large": LARGE}
 WANTED = {name: content for name, content in BASE.items() if name != "in/b"}
 WANTED.update({f"in/{name}": content for name, content in EDITS.items()})
 
-# Retried at once and often: what a retry does while the store is still away is of no interest.
-RETRIED = {"retryCount": 10, "retryDelaySeconds": 0}
+# Retried at once, and oftener than a slow test lasts: retries while the store is away do not matter.
+RETRIED = {"retryCount": 100, "retryDelaySeconds": 0}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from .conftest import new_task_name
 
 FILES = 30
 FILE_BYTES = 4096
-LARGE_BYTES = 256 * 1024 * 1024
+LARGE_BYTES = 160 * 1024 * 1024
 MOST_ABOVE_IDLE_KILOBYTES = 64 * 1024
 
 

@@ -53,10 +53,6 @@ def counts_are(store: MetricStore, expected: Counts, **labels: str) -> None:
     until(lambda: counts(store, **labels) == expected or None, f"{expected}, not {counts(store, **labels)}")
 
 
-def carried(store: MetricStore, operation: str, **labels: str) -> float | None:
-    return store.value(f"{BYTES}_sum", operation=operation, **labels)
-
-
 def test_the_example_of_the_guide_runs_unchanged(
     conductor: Conductor, store: MetricStore, settings: dict[str, str], embedded_url: str, tmp_path: Path
 ) -> None:
@@ -80,7 +76,7 @@ def test_the_example_of_the_guide_runs_unchanged(
     assert task["outputData"]["workspace"]["ref"] == workspaces.commit == workspaces.lake.head()
     value_is(store, 3, "app.input_files_sum", **run)
     counts_are(store, {"download": (1, 1), "publish": (1, None)}, **run)
-    assert carried(store, "download", **run) == 3 * 300 + 11
+    value_is(store, 3 * 300 + 11, f"{BYTES}_sum", operation="download", **run)
     for operation in ("download", "publish"):
         seconds = store.value(f"{SECONDS}_sum", operation=operation, **run)
         assert seconds is not None
@@ -89,116 +85,121 @@ def test_the_example_of_the_guide_runs_unchanged(
     assert names == {name for name in store.names(**run) if "workspace" in name}
 
 
-def test_each_operation_is_measured_where_it_happens_and_nowhere_else(
+class Rig:
+    """A task on a repository, with an engine and a store of metrics; workers of it are started one by one."""
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        store: MetricStore,
+        settings: dict[str, str],
+        workspaces: Workspaces,
+        task: str,
+        root: Path,
+    ) -> None:
+        workspaces.define(conductor, task)
+        self.conductor, self.store, self.workspaces = conductor, store, workspaces
+        self.task, self.root = task, root
+        self._variables = {**settings, **workspaces.variables}
+
+    def worker(self, **variables: str) -> Worker:
+        """A worker with further variables."""
+        given = {**self._variables, **variables}
+        return Worker(self.root, self.conductor.url, self.task, module="carrying", **given)
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        """Run the task; return its last attempt."""
+        return self.workspaces.run(self.conductor, self.task, **options)
+
+    def shows(self, expected: float | None, name: str, **labels: str) -> None:
+        """Wait until a metric of the task has a value."""
+        value_is(self.store, expected, name, task_name=self.task, **labels)
+
+    def counts(self, **expected: tuple[float, float | None]) -> None:
+        """Wait until so many durations and sizes are recorded, by operation."""
+        counts_are(self.store, dict(expected), task_name=self.task)
+
+    def carried(self, expected: int, operation: str) -> None:
+        """Wait until so many bytes were carried."""
+        self.shows(expected, f"{BYTES}_sum", operation=operation)
+
+
+@pytest.fixture
+def rig(
     conductor: Conductor,
     store: MetricStore,
     settings: dict[str, str],
     workspaces: Workspaces,
     tmp_path: Path,
     task_name: str,
-) -> None:
-    workspaces.define(conductor, task_name)
-    task = {"task_name": task_name}
-    variables = {**settings, **workspaces.variables}
+) -> Rig:
+    return Rig(conductor, store, settings, workspaces, task_name, tmp_path)
 
-    def run(**options: Any) -> str:
-        return str(workspaces.run(conductor, task_name, **options)["status"])
 
-    with Worker(tmp_path, conductor.url, task_name, module="carrying", **variables) as worker:
-        assert run() == "COMPLETED"
-        counts_are(store, {"download": (1, 1), "publish": (1, None)}, **task)
-        assert carried(store, "download", **task) == PREFIX_BYTES
+def test_each_operation_is_measured_where_it_happens_and_nowhere_else(rig: Rig) -> None:
+    lake = rig.workspaces.lake
+    with rig.worker() as worker:
+        assert rig.run()["status"] == "COMPLETED"
+        rig.counts(download=(1, 1), publish=(1, None))
+        rig.carried(PREFIX_BYTES, "download")
 
         # From the cache this time, and counted all the same; of the upload only what was sent.
-        assert run(added={"new": 2000, "raw/b": 3}) == "COMPLETED"
-        counts_are(store, {"download": (2, 2), "upload": (1, 1), "publish": (2, None)}, **task)
-        assert carried(store, "download", **task) == 2 * PREFIX_BYTES
-        assert carried(store, "upload", **task) == 2003
+        assert rig.run(added={"new": 2000, "raw/b": 3})["status"] == "COMPLETED"
+        rig.counts(download=(2, 2), upload=(1, 1), publish=(2, None))
+        rig.carried(2 * PREFIX_BYTES, "download")
+        rig.carried(2003, "upload")
 
         # A deletion is staged like an upload and carries nothing.
-        assert run(removed=["new"]) == "COMPLETED"
-        counts_are(store, {"download": (3, 3), "upload": (2, 2), "publish": (3, None)}, **task)
-        assert carried(store, "upload", **task) == 2003
+        assert rig.run(removed=["new"])["status"] == "COMPLETED"
+        rig.counts(download=(3, 3), upload=(2, 2), publish=(3, None))
+        rig.carried(2003, "upload")
 
-        assert run(fails=True, added={"lost": 5}) == "FAILED"
-        counts_are(store, {"download": (4, 4), "upload": (2, 2), "publish": (3, None)}, **task)
+        assert rig.run(fails=True, added={"lost": 5})["status"] == "FAILED"
+        rig.counts(download=(4, 4), upload=(2, 2), publish=(3, None))
 
         # A download that fails took its time and carried nothing.
-        assert run(ref="0" * 64) == "FAILED"
-        counts_are(store, {"download": (5, 4), "upload": (2, 2), "publish": (3, None)}, **task)
+        assert rig.run(ref="0" * 64)["status"] == "FAILED"
+        rig.counts(download=(5, 4), upload=(2, 2), publish=(3, None))
 
         # So did a publication over the commit of somebody else, which is refused before anything is sent.
-        before = workspaces.lake.head()
-        workspaces.lake.put("main", "d", "someone else's")
-        assert workspaces.lake.commit("main").status == 201
-        assert run(ref=before, added={"late": 10}) == "FAILED"
-        counts_are(store, {"download": (6, 5), "upload": (2, 2), "publish": (4, None)}, **task)
+        before = lake.head()
+        lake.put("main", "d", "someone else's")
+        assert lake.commit("main").status == 201
+        assert rig.run(ref=before, added={"late": 10})["status"] == "FAILED"
+        rig.counts(download=(6, 5), upload=(2, 2), publish=(4, None))
         assert worker.stop() == 0
 
 
-def test_a_read_only_task_has_downloads_only(
-    conductor: Conductor,
-    store: MetricStore,
-    settings: dict[str, str],
-    workspaces: Workspaces,
-    tmp_path: Path,
-    task_name: str,
-) -> None:
-    workspaces.define(conductor, task_name)
-    variables = {**settings, **workspaces.variables, "SUITE_WORKSPACE": json.dumps({"read_only": True})}
-    with Worker(tmp_path, conductor.url, task_name, module="carrying", **variables) as worker:
-        task = workspaces.run(conductor, task_name, added={"ignored": 10})
-        assert (task["status"], task["outputData"]["workspace"]["ref"]) == ("COMPLETED", workspaces.commit)
+def test_a_read_only_task_has_downloads_only(rig: Rig) -> None:
+    with rig.worker(SUITE_WORKSPACE=json.dumps({"read_only": True})) as worker:
+        task = rig.run(added={"ignored": 10})
+        commit = rig.workspaces.commit
+        assert (task["status"], task["outputData"]["workspace"]["ref"]) == ("COMPLETED", commit)
         assert worker.stop() == 0
-    counts_are(store, {"download": (1, 1)}, task_name=task_name)
-    assert workspaces.lake.head() == workspaces.commit
+    rig.counts(download=(1, 1))
+    assert rig.workspaces.lake.head() == commit
 
 
-def test_the_switch_takes_away_these_series_and_no_other(
-    conductor: Conductor,
-    store: MetricStore,
-    settings: dict[str, str],
-    workspaces: Workspaces,
-    tmp_path: Path,
-    task_name: str,
-) -> None:
-    workspaces.define(conductor, task_name)
-    variables = {**settings, **workspaces.variables, "SUITE_SWITCHES": json.dumps({"workspace_io": False})}
-    with Worker(tmp_path, conductor.url, task_name, module="carrying", **variables) as worker:
-        assert workspaces.run(conductor, task_name, added={"new": 10})["status"] == "COMPLETED"
+def test_the_switch_takes_away_these_series_and_no_other(rig: Rig) -> None:
+    with rig.worker(SUITE_SWITCHES=json.dumps({"workspace_io": False})) as worker:
+        assert rig.run(added={"new": 10})["status"] == "COMPLETED"
         assert worker.stop() == 0
-    value_is(store, 1, "runtime.task_attempt_duration_seconds_count", task_name=task_name)
+    rig.shows(1, "runtime.task_attempt_duration_seconds_count")
     # The gauges of a worker end with it, in the store's own time.
-    value_is(store, None, "runtime.busy_slots", task_name=task_name)
+    rig.shows(None, "runtime.busy_slots")
     expected = {f"app.items{suffix}" for suffix in HISTOGRAM}
     expected |= {f"runtime.task_attempt_duration_seconds{suffix}" for suffix in HISTOGRAM}
-    assert set(store.names(task_name=task_name)) == expected
+    assert set(rig.store.names(task_name=rig.task)) == expected
 
 
 @pytest.mark.parametrize("cache", ["on", "off"])
-def test_a_worker_tells_what_came_from_its_cache(
-    conductor: Conductor,
-    store: MetricStore,
-    settings: dict[str, str],
-    workspaces: Workspaces,
-    tmp_path: Path,
-    task_name: str,
-    cache: str,
-) -> None:
-    workspaces.define(conductor, task_name)
-    task = {"task_name": task_name}
-    variables = {
-        **settings,
-        **workspaces.variables,
-        "PERAGO_WORKER_METRICS": "1",
-        "PERAGO_WORKSPACE_CACHE": cache,
-    }
-    with Worker(tmp_path, conductor.url, task_name, module="carrying", **variables) as worker:
-        value_is(store, 0, SOURCES, source="network", **task)
-        value_is(store, 0, SOURCES, source="cache", **task)
+def test_a_worker_tells_what_came_from_its_cache(rig: Rig, cache: str) -> None:
+    with rig.worker(PERAGO_WORKER_METRICS="1", PERAGO_WORKSPACE_CACHE=cache) as worker:
+        rig.shows(0, SOURCES, source="network")
+        rig.shows(0, SOURCES, source="cache")
         for again in range(2):
-            assert workspaces.run(conductor, task_name)["status"] == "COMPLETED"
+            assert rig.run()["status"] == "COMPLETED"
             from_cache = PREFIX_BYTES * again if cache == "on" else 0
-            value_is(store, from_cache, SOURCES, source="cache", **task)
-            value_is(store, PREFIX_BYTES * (again + 1) - from_cache, SOURCES, source="network", **task)
+            rig.shows(from_cache, SOURCES, source="cache")
+            rig.shows(PREFIX_BYTES * (again + 1) - from_cache, SOURCES, source="network")
         assert worker.stop() == 0

@@ -53,6 +53,10 @@ class Suite:
         run = self.conductor.start(self.task, params, pinned(self.lake, commit))
         return self.conductor.wait_task(run)
 
+    def failure(self, task: dict[str, Any]) -> str:
+        """The code of a failed attempt."""
+        return str(self.worker.wait_record("task_failed", task_id=task["taskId"])["failure_code"])
+
     def leftovers(self) -> list[str]:
         """What attempts have left on the disk and in the store."""
         root = self.worker.root / "workspaces"
@@ -69,7 +73,8 @@ def suite(
     request: pytest.FixtureRequest, conductor: Conductor, lake: Lake, task_name: str, tmp_path: Path
 ) -> Iterator[Suite]:
     spec = json.dumps({"prefix": "in", **getattr(request, "param", {})})
-    conductor.define(task_name, has_workspace=True, retryCount=2)
+    # With a short lease the end of a task is noticed soon.
+    conductor.define(task_name, has_workspace=True, retryCount=2, responseTimeoutSeconds=9)
     variables = {**lake_variables(lake), "SUITE_WORKSPACE": spec}
     with Worker(tmp_path, conductor.url, task_name, module="editing", **variables) as worker:
         suite = Suite(conductor, lake, worker, task_name)
@@ -124,13 +129,13 @@ def test_a_failing_body_publishes_nothing(suite: Suite) -> None:
 def test_guardrails_before_and_after_the_body(suite: Suite) -> None:
     before = suite.lake.head()
     task = suite.run(write={"forbidden-after.txt": ""})
-    assert suite.worker.records("task_failed")[-1]["failure_code"] == "post_guardrail"
+    assert suite.failure(task) == "post_guardrail"
     assert "forbidden-after" in task["reasonForIncompletion"]
     assert suite.lake.head() == before
     suite.lake.put("main", "in/forbidden-before.txt", "x")
     suite.lake.commit("main")
     task = suite.run()
-    assert suite.worker.records("task_failed")[-1]["failure_code"] == "pre_guardrail"
+    assert suite.failure(task) == "pre_guardrail"
     assert "forbidden-before" in task["reasonForIncompletion"]
 
 
@@ -141,7 +146,7 @@ def test_a_moved_head_is_named_and_nothing_is_lost(suite: Suite) -> None:
     moved = suite.lake.head()
     task = suite.run(pinned_commit, write={"a.txt": "second"})
     assert task["status"] == "FAILED"
-    assert suite.worker.records("task_failed")[-1]["failure_code"] == "publish_fence"
+    assert suite.failure(task) == "publish_fence"
     assert moved in task["reasonForIncompletion"]
     assert suite.lake.head() == moved
 

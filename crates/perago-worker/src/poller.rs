@@ -134,8 +134,13 @@ fn pair(tasks: Vec<Task>, leases: Vec<SlotLease>) -> impl Iterator<Item = (Task,
     tasks.into_iter().map(move |task| (task, leases.next()))
 }
 
+/// What the server does not take back now is given back by the next start of a worker on this state directory.
 async fn give_back(context: &Context, task: &Task) {
+    let entry = context.outbox.claimed(task);
     let released = context.client.update_task(&TaskResult::release(task, &context.worker_id)).await;
+    if released.is_ok() {
+        context.outbox.closed(entry);
+    }
     context.logger.write(
         Record::new(Level::Info, "task_released", "task given back to the queue before it was started")
             .with("task_id", task.task_id.as_str())

@@ -43,7 +43,10 @@ pub use store::{
 };
 
 /// Runs file work where it cannot delay anything else.
-async fn blocking<T: Send + 'static>(
+///
+/// # Errors
+/// What the work says, or that it was interrupted.
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
 ) -> Result<T, WorkspaceError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {

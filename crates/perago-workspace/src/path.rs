@@ -3,7 +3,9 @@
 //! Pure. A path that passes here names something below the directory on every platform; that no symbolic link is
 //! walked through is the business of [`crate::directory`].
 
-use perago_contract::{ContractError, check_workspace_path, normalise_prefix};
+use perago_contract::{ContractError, FailureCode, WorkspaceSpec, check_workspace_path, normalise_prefix};
+
+use crate::error::WorkspaceError;
 
 /// What has this name, at any depth, is ours and belongs to no workspace, nor does anything below it.
 pub const MARKER_FILE: &str = ".perago-attempt.json";
@@ -132,6 +134,15 @@ impl Prefix {
             "/" => Self { listing: String::new() },
             normalised => Self { listing: format!("{normalised}/") },
         })
+    }
+
+    /// The prefix that a task declares.
+    ///
+    /// # Errors
+    /// What [`normalise_prefix`] refuses, as the failure of an attempt.
+    pub fn of_spec(spec: &WorkspaceSpec) -> Result<Self, WorkspaceError> {
+        Self::new(&spec.prefix)
+            .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))
     }
 
     /// What to list: exactly the objects of this prefix.

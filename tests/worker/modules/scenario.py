@@ -33,9 +33,16 @@ class Result(BaseModel):
     environment: dict[str, str] = {}
 
 
+def say_started(folder: Path) -> None:
+    """Say that the body runs, and where: whoever sees the file sees all of it."""
+    part = folder / "started.part"
+    part.write_text(str(os.getpid()))
+    part.rename(folder / "started")
+
+
 def gate(folder: Path) -> None:
     """Say that the body runs, and wait until the test lets it go on."""
-    (folder / "started").write_text(str(os.getpid()))
+    say_started(folder)
     while not (folder / "go").exists():
         time.sleep(0.01)
 
@@ -72,14 +79,13 @@ def swallow(folder: Path) -> None:
 
 def compute(folder: Path) -> None:
     """Stay in native code for longer than any test."""
-    (folder / "started").write_text(str(os.getpid()))
+    say_started(folder)
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000_000_000)
 
 
 def take_memory(folder: Path) -> None:
     """Take memory until there is none."""
     group = Path(os.environ["SUITE_CGROUP"])
-    (folder / "started").write_text(str(os.getpid()))
     taken = []
     while group.exists():
         taken.append(b"x" * 1_000_000)

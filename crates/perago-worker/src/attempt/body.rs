@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::busy_slot::BusySlot;
 use super::drive::Context;
-use super::outcome::MAX_OUTPUT_BYTES;
+use super::outcome::refused_result;
 use crate::executor::message::{Assignment, Ended, Failure, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
@@ -187,7 +187,7 @@ impl BodyRun {
 
 /// Only what can be reported is published.
 fn is_publishable(ended: &Ended) -> bool {
-    matches!(&ended.outcome, Outcome::Completed(result) if result.get().len() <= MAX_OUTPUT_BYTES)
+    matches!(&ended.outcome, Outcome::Completed(result) if refused_result(result).is_none())
 }
 
 /// The workspace and the parameters in the task's input.

@@ -12,11 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::body::{Body, BodyRun};
 use super::busy_slot::BusySlot;
 use super::lease::{Lease, Moment};
-use super::machine::{
-    BeatAnswer, Closing, Effect, Event, LostReason, Machine, Ownership, ReadBack, UpdateAnswer,
-};
+use super::machine::{BeatAnswer, Closing, Effect, Event, LostReason, Machine, UpdateAnswer};
 use super::outcome::Finished;
-use super::ownership::ownership;
+use super::ownership::{ownership, read_back};
 use crate::clock::Clock;
 use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
@@ -104,6 +102,8 @@ struct Attempt {
     started_at: Moment,
     is_measured: bool,
     abandoned: bool,
+    /// The server has taken the task back.
+    is_given_back: bool,
     stopped_for: Option<StoppedFor>,
     /// The body was told to stop: it must not begin again on another executor, and transfers end.
     stop: watch::Sender<bool>,
@@ -133,6 +133,7 @@ impl Attempt {
             started_at: now,
             is_measured: false,
             abandoned: false,
+            is_given_back: false,
             stopped_for: None,
             stop: watch::Sender::new(false),
             mail_sender,
@@ -319,7 +320,7 @@ impl Attempt {
                 self.slot = None;
                 self.context.instruments.result_settled(self.number);
             }
-            Effect::Release => self.release().await,
+            Effect::Release => self.is_given_back = self.release().await,
             Effect::Close(closing) => {
                 // An attempt that was given up has no end of a body.
                 if !self.is_measured {
@@ -376,7 +377,8 @@ impl Attempt {
 
     fn enforce_strict_lease(&mut self, now: Moment) {
         let is_body_wanted = self.finished.is_none() && self.stopped_for.is_none();
-        if self.context.strict_lease && is_body_wanted && self.machine.is_lapsed(now) {
+        let can_stop = self.slot.as_ref().is_some_and(|slot| slot.lease().can_stop_body());
+        if self.context.strict_lease && can_stop && is_body_wanted && self.machine.is_lapsed(now) {
             self.stopped_for = Some(StoppedFor::Lapse);
             self.log(
                 Level::Warning,
@@ -388,7 +390,8 @@ impl Attempt {
         }
     }
 
-    async fn release(&self) {
+    /// Gives the task back; whether the server has taken it.
+    async fn release(&self) -> bool {
         // Whoever gets the task next must not meet a body that still runs.
         let grace = self.context.stop_grace;
         self.stop_body(grace);
@@ -404,11 +407,14 @@ impl Attempt {
         self.log(Level::Info, "task_released", "task given back to the queue", |record| {
             record.with("released", released)
         });
+        released
     }
 
     fn settle_entry(&self, closing: Closing) {
         let outbox = &self.context.outbox;
         match closing {
+            // The next start of a worker on this state directory gives it back.
+            Closing::Released if !self.is_given_back => {}
             Closing::Delivered | Closing::Released | Closing::Lost(_) => outbox.closed(self.entry),
             Closing::Superseded => outbox.kept(self.entry, "the task was given to another worker"),
             Closing::Undeliverable => outbox.kept(self.entry, "the server refuses it"),
@@ -478,15 +484,6 @@ fn beat_answer(beat: &Result<(), Error>) -> BeatAnswer {
         // An answer, even a refusal, says that the server is done with the beat.
         Err(error) if error.status().is_some() || !error.may_have_been_received() => BeatAnswer::Refused,
         Err(_) => BeatAnswer::Unknown,
-    }
-}
-
-fn read_back(claim: &Claim, read: &Result<Option<Task>, Error>) -> ReadBack {
-    match ownership(claim, read) {
-        Ownership::Unreachable => ReadBack::Unreachable,
-        Ownership::Ours => ReadBack::Undone,
-        Ownership::Lost(LostReason::ClaimedAgain) => ReadBack::ClaimedAgain,
-        Ownership::Lost(LostReason::Terminal | LostReason::Unknown) => ReadBack::Settled,
     }
 }
 

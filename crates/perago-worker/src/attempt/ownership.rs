@@ -2,7 +2,7 @@
 
 use perago_conductor::{Error, Task, TaskStatus};
 
-use super::machine::{LostReason, Ownership};
+use super::machine::{LostReason, Ownership, ReadBack};
 use crate::outbox::Claim;
 
 /// Compares what the server shows with a claim.
@@ -13,6 +13,16 @@ pub(crate) fn ownership(claim: &Claim, read: &Result<Option<Task>, Error>) -> Ow
         Ok(Some(shown)) if shown.status.is_terminal() => Ownership::Lost(LostReason::Terminal),
         Ok(Some(shown)) if is_of_claim(claim, shown) => Ownership::Ours,
         Ok(Some(_)) => Ownership::Lost(LostReason::ClaimedAgain),
+    }
+}
+
+/// Compares what the server shows after a report with the claim that was reported.
+pub(crate) fn read_back(claim: &Claim, read: &Result<Option<Task>, Error>) -> ReadBack {
+    match ownership(claim, read) {
+        Ownership::Unreachable => ReadBack::Unreachable,
+        Ownership::Ours => ReadBack::Undone,
+        Ownership::Lost(LostReason::ClaimedAgain) => ReadBack::ClaimedAgain,
+        Ownership::Lost(LostReason::Terminal | LostReason::Unknown) => ReadBack::Settled,
     }
 }
 

@@ -47,6 +47,11 @@ impl Results {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(assignment.attempt, running);
     }
 
+    /// A body that is told to stop finishes no work: whoever settles its attempt must not take its end for a result.
+    fn forget(&self, attempt: u64) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt);
+    }
+
     /// What cannot be written, for example on a full disk, still reaches a supervisor that lives.
     fn end(&self, ended: &Ended) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&ended.attempt);
@@ -116,7 +121,12 @@ impl ExecutorChannel {
                 Err(errno) => return Err(errno.into()),
             }
             match frame::read(&mut *reader)? {
-                Some(ToExecutor::Cancel(attempt)) => cancelled = Some(attempt),
+                Some(ToExecutor::Cancel(attempt)) => {
+                    if let Some(results) = &self.results {
+                        results.forget(attempt);
+                    }
+                    cancelled = Some(attempt);
+                }
                 Some(other) => self.kept.lock().unwrap_or_else(PoisonError::into_inner).push_back(other),
                 None => return Ok(cancelled),
             }
@@ -129,5 +139,53 @@ impl ExecutorChannel {
             results.end(ended);
         }
         frame::write(&mut *self.writer.lock().unwrap_or_else(PoisonError::into_inner), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::executor::message::Outcome;
+    use crate::executor::result_file::read_all;
+
+    fn assign(attempt: u64) -> ToExecutor {
+        ToExecutor::Assign(Box::new(Assignment {
+            attempt,
+            slot: attempt as u32,
+            workflow_id: "w".into(),
+            task_id: format!("t{attempt}"),
+            reference_name: "r".into(),
+            retry_count: 0,
+            poll_count: 1,
+            params: RawValue::from_string("{}".into()).unwrap(),
+            workspace: None,
+        }))
+    }
+
+    #[test]
+    fn the_end_of_a_body_that_was_told_to_stop_is_no_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stream, mut supervisor) = UnixStream::pair().unwrap();
+        let channel = ExecutorChannel {
+            writer: Mutex::new(stream.try_clone().unwrap()),
+            reader: Mutex::new(stream),
+            results: Some(Results { directory: folder.path().to_owned(), running: Mutex::default() }),
+            kept: Mutex::default(),
+        };
+        for attempt in [1, 2] {
+            frame::write(&mut supervisor, &assign(attempt)).unwrap();
+            channel.receive().unwrap();
+        }
+        frame::write(&mut supervisor, &ToExecutor::Cancel(1)).unwrap();
+        assert_eq!(channel.cancelled().unwrap(), Some(1));
+        for attempt in [1, 2] {
+            let outcome = Outcome::Completed(RawValue::from_string("1".into()).unwrap());
+            let ended = Ended { attempt, outcome, body_seconds: 0.1, exception: None };
+            channel.send(&FromExecutor::Ended(Box::new(ended))).unwrap();
+        }
+        let written = read_all(folder.path());
+        assert_eq!(written.iter().map(|(id, _)| &*id.task_id).collect::<Vec<_>>(), ["t2"]);
     }
 }

@@ -5,15 +5,19 @@
 //! documentation of both memory controllers).
 
 use std::cell::Cell;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 const COUNTER: &str = "oom_kill ";
+/// Both files have a few short lines.
+const LONGEST_FILE_BYTES: usize = 1024;
 
 /// The kills in one cgroup.
 #[derive(Debug, Default)]
 pub struct OutOfMemoryKills {
-    counter: Option<PathBuf>,
+    /// Held open: it is read before every body.
+    counter: Option<File>,
     /// Kills up to this count are known to have hit somebody.
     explained: Cell<u64>,
 }
@@ -26,14 +30,12 @@ impl OutOfMemoryKills {
     }
 
     fn below(mount: &Path, cgroups: &str) -> Self {
-        Self { counter: counter_file(mount, cgroups), explained: Cell::new(0) }
+        Self { counter: open_counter(mount, cgroups), explained: Cell::new(0) }
     }
 
     /// How many kills there have been.
     pub fn count(&self) -> u64 {
-        let text = self.counter.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        let value = text.lines().find_map(|line| line.strip_prefix(COUNTER));
-        value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        self.counter.as_ref().and_then(read).unwrap_or(0)
     }
 
     /// Whether a kill since the count was `before` can be the reason of one death. Each kill is the reason of one only.
@@ -47,15 +49,23 @@ impl OutOfMemoryKills {
     }
 }
 
-/// The file with the counter, by the lines of `/proc/self/cgroup` (`cgroups(7)`). In a container the path is often that
-/// of the host, and what is mounted is the container's own cgroup.
-fn counter_file(mount: &Path, cgroups: &str) -> Option<PathBuf> {
+/// The counter in a file; `None` in a file that has none.
+fn read(file: &File) -> Option<u64> {
+    let mut content = [0; LONGEST_FILE_BYTES];
+    let length = file.read_at(&mut content, 0).ok()?;
+    let text = std::str::from_utf8(&content[..length]).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(COUNTER))?.trim().parse().ok()
+}
+
+/// Opens the file with the counter, by the lines of `/proc/self/cgroup` (`cgroups(7)`). In a container the path is often
+/// that of the host, and what is mounted is the container's own cgroup.
+fn open_counter(mount: &Path, cgroups: &str) -> Option<File> {
     let lines = || cgroups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let first = |folder: &Path, path: &str, name: &str| {
         [folder.join(path.trim_start_matches('/')), folder.to_owned()]
             .into_iter()
-            .map(|folder| folder.join(name))
-            .find(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(COUNTER)))
+            .filter_map(|folder| File::open(folder.join(name)).ok())
+            .find(|file| read(file).is_some())
     };
     lines()
         .find(|(controllers, _)| controllers.split(',').any(|controller| controller == "memory"))

@@ -17,10 +17,15 @@ use super::pool::{BodyEnd, Inner, SlotLease};
 const TERMINATES_WITHIN: Duration = Duration::from_secs(1);
 
 impl SlotLease {
+    /// Whether a body can be stopped: not in thread mode, where other attempts share the process.
+    pub fn can_stop_body(&self) -> bool {
+        self.pool.options.slots_per_process == 1
+    }
+
     /// Begins to stop the body of `attempt`, if it runs; returns at once. It is killed when it has not ended after
-    /// `grace`. In thread mode, where other attempts share the process, it is left alone.
+    /// `grace`. One that cannot be stopped is left alone.
     pub fn stop_body(&self, attempt: u64, grace: Duration) {
-        if self.pool.options.slots_per_process > 1 {
+        if !self.can_stop_body() {
             return;
         }
         let token = {
@@ -46,11 +51,11 @@ impl SlotLease {
         ends_within(&self.pool, self.index, attempt, limit).await
     }
 
-    /// Kills the body of `attempt` with its executor and everything that it has started. Not in thread mode.
+    /// Kills the body of `attempt` with its executor and everything that it has started, if it can be stopped.
     pub async fn kill_body(&self, attempt: u64) {
         let token = self.executor().live.borrow().as_ref().map(|live| live.token);
         if let Some(token) = token
-            && self.pool.options.slots_per_process == 1
+            && self.can_stop_body()
             && is_running(&self.pool, self.index, attempt)
         {
             self.executor().is_body_stopped.set(true);

@@ -36,9 +36,7 @@ impl Claim {
             poll_count: task.poll_count,
         }
     }
-}
 
-impl Claim {
     /// Whether it is the claim of this attempt.
     pub fn is_of(&self, id: &AttemptId) -> bool {
         self.workflow_instance_id == id.workflow_id

@@ -68,6 +68,8 @@ pub struct Journal {
     is_synced: bool,
     bytes: u64,
     open_bytes: u64,
+    /// A step may stand at the end that was not written whole.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -84,7 +86,8 @@ impl Journal {
         let (entries, damaged) = Self::read(directory)?;
         let failed = |error| JournalError::System { path: path.clone(), error };
         let file = append_to(&path, false).map_err(failed)?;
-        let mut journal = Self { path: path.clone(), file, is_synced, bytes: 0, open_bytes: 0 };
+        let mut journal =
+            Self { path: path.clone(), file, is_synced, bytes: 0, open_bytes: 0, is_torn: false };
         journal.rewrite(&entries).map_err(failed)?;
         Ok((journal, entries, damaged))
     }
@@ -113,9 +116,18 @@ impl Journal {
     /// What the system says; the step is not written then.
     pub fn append(&mut self, number: u64, record: &Record) -> io::Result<()> {
         let frame = frame(number, record)?;
+        if self.is_torn {
+            // Nothing behind it could be read.
+            self.file.set_len(self.bytes)?;
+        }
+        self.is_torn = true;
         self.file.write_all(&frame)?;
+        if self.is_synced {
+            self.file.sync_data()?;
+        }
         self.bytes += frame.len() as u64;
-        if self.is_synced { self.file.sync_data() } else { Ok(()) }
+        self.is_torn = false;
+        Ok(())
     }
 
     /// Whether most of the file is about what is closed.
@@ -126,8 +138,9 @@ impl Journal {
     /// Writes the file anew, with what is open alone.
     ///
     /// # Errors
-    /// What the system says; the old file stays then.
+    /// What the system says; steps are added to the old file then, and it is long again when it has doubled.
     pub fn rewrite(&mut self, entries: &BTreeMap<u64, Entry>) -> io::Result<()> {
+        self.open_bytes = self.bytes;
         let mut content = format!("{MAGIC}{VERSION}\n").into_bytes();
         for (number, entry) in entries {
             for record in entry.records() {
@@ -142,7 +155,8 @@ impl Journal {
         self.file = file;
         self.bytes = content.len() as u64;
         self.open_bytes = self.bytes;
-        Ok(())
+        self.is_torn = false;
+        if self.is_synced { sync_folder_of(&self.path) } else { Ok(()) }
     }
 }
 
@@ -154,6 +168,11 @@ fn append_to(path: &Path, is_new: bool) -> io::Result<File> {
         }
     }
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+// Without it a loss of power could bring the old file back, and what was added to the new one would be gone.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn frame(number: u64, record: &Record) -> io::Result<Vec<u8>> {

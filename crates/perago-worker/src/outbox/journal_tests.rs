@@ -3,7 +3,9 @@ use proptest::prelude::*;
 use perago_conductor::{ResultStatus, Task, TaskResult};
 
 use super::super::entry::{Claim, Kept, Outcome, Staged};
+use super::super::{Outbox, OutboxOptions, now};
 use super::*;
+use crate::logs::Logger;
 
 fn record(kind: u8, number: u64) -> Record {
     let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
@@ -122,4 +124,59 @@ fn a_long_file_is_written_anew() {
     assert!(std::fs::metadata(folder.path().join(FILE_NAME)).unwrap().len() < 100);
     journal.append(1, &record(0, 1)).unwrap();
     assert_eq!(Journal::read(folder.path()).unwrap().0.len(), 1);
+}
+
+/// Every write to the journal fails, as on a full disk, until the file that is returned is put back.
+fn fail(journal: &mut Journal) -> File {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    std::mem::replace(&mut journal.file, full)
+}
+
+#[test]
+fn a_step_that_was_cut_short_hides_none_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = Journal::open(folder.path(), true).unwrap();
+    journal.append(1, &record(0, 1)).unwrap();
+    let mut file = fail(&mut journal);
+    assert!(journal.append(2, &record(0, 2)).is_err());
+    file.write_all(b"as much of it as found room").unwrap();
+    journal.file = file;
+    journal.append(3, &record(0, 3)).unwrap();
+    let (entries, damaged) = Journal::read(folder.path()).unwrap();
+    assert_eq!((entries.into_keys().collect(), damaged), (vec![1, 3], 0));
+}
+
+fn outbox(folder: &Path, retention: std::time::Duration) -> Outbox {
+    let options = OutboxOptions { is_synced: false, retention };
+    Outbox::open(folder, options, &Logger::memory()).unwrap()
+}
+
+#[test]
+fn a_journal_that_can_be_written_again_lacks_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let outbox = outbox(folder.path(), std::time::Duration::MAX);
+    let task = Task { task_id: "t".into(), ..Task::default() };
+    let file = fail(&mut outbox.0.journal.borrow_mut());
+    let number = outbox.claimed(&task);
+    let done = outbox.claimed(&task);
+    outbox.0.journal.borrow_mut().file = file;
+    outbox.closed(done);
+    outbox.finished(number, &TaskResult::new(&task, "me", ResultStatus::Completed), None);
+    let (entries, damaged) = Journal::read(folder.path()).unwrap();
+    assert_eq!((entries.len(), damaged), (1, 0));
+    assert!(entries[&number].outcome.is_some());
+}
+
+#[test]
+fn what_can_never_be_delivered_is_forgotten_by_a_worker_that_runs_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let hour = 3_600_000;
+    let outbox = outbox(folder.path(), std::time::Duration::from_millis(hour));
+    for (number, at) in [(1, now() - 2 * hour.cast_signed()), (2, now())] {
+        outbox.0.note(number, record(0, number));
+        outbox.0.note(number, Record::Kept(Kept { at, reason: "gone".into() }));
+    }
+    outbox.0.note(3, record(0, 3));
+    outbox.0.shorten();
+    assert_eq!(Journal::read(folder.path()).unwrap().0.into_keys().collect::<Vec<_>>(), [2, 3]);
 }

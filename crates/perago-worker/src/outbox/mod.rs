@@ -35,7 +35,9 @@ struct Inner {
     journal: RefCell<Journal>,
     entries: RefCell<BTreeMap<u64, Entry>>,
     next: Cell<u64>,
+    retention: Duration,
     logger: Logger,
+    /// The journal lacks steps.
     is_failing: Cell<bool>,
 }
 
@@ -54,24 +56,23 @@ impl Outbox {
     /// # Errors
     /// The journal cannot be used, or a newer version wrote it.
     pub fn open(directory: &Path, options: OutboxOptions, logger: &Logger) -> Result<Self, JournalError> {
-        let oldest = now() - i64::try_from(options.retention.as_millis()).unwrap_or(i64::MAX);
-        let (journal, mut entries, damaged) = Journal::open(directory, options.is_synced)?;
+        let (journal, entries, damaged) = Journal::open(directory, options.is_synced)?;
         if damaged > 0 {
             logger.write(
                 LogRecord::new(Level::Warning, "journal_damaged", "records of the journal cannot be read")
                     .with("records", damaged),
             );
         }
-        entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
         let next = entries.last_key_value().map_or(1, |(last, _)| last + 1);
         let inner = Inner {
             journal: RefCell::new(journal),
             entries: RefCell::new(entries),
             next: Cell::new(next),
+            retention: options.retention,
             logger: logger.clone(),
             is_failing: Cell::new(false),
         };
-        inner.compact();
+        inner.shorten();
         Ok(Self(Rc::new(inner)))
     }
 
@@ -146,34 +147,47 @@ impl Inner {
         // What is done with leaves nothing to compact for.
         let written = self.journal.borrow_mut().append(number, &record);
         entry::apply(&mut self.entries.borrow_mut(), number, record);
-        self.tell(written);
-        if self.journal.borrow().is_long() {
-            self.compact();
-        }
-    }
-
-    fn compact(&self) {
-        let written = self.journal.borrow_mut().rewrite(&self.entries.borrow());
-        self.tell(written);
-    }
-
-    /// The first failure and the end of failures: a full disk must not be filled further.
-    fn tell(&self, written: std::io::Result<()>) {
-        let is_failing = written.is_err();
-        if self.is_failing.replace(is_failing) == is_failing {
-            return;
-        }
         match written {
-            Ok(()) => self.logger.event(Level::Info, "journal_recovered", "the journal can be written again"),
-            Err(error) => self.logger.write(
-                LogRecord::new(
-                    Level::Error,
-                    "journal_failed",
-                    "the journal cannot be written: outcomes that are not delivered die with this process",
-                )
-                .with("error", error.to_string()),
-            ),
+            Err(error) => self.begin_to_fail(&error),
+            Ok(()) if self.is_failing.get() => self.recover(),
+            Ok(()) if self.journal.borrow().is_long() => self.shorten(),
+            Ok(()) => {}
         }
+    }
+
+    /// Once for all failures in a row: a full disk must not be filled further.
+    fn begin_to_fail(&self, error: &std::io::Error) {
+        if !self.is_failing.replace(true) {
+            let message =
+                "the journal cannot be written: outcomes that are not delivered die with this process";
+            let record = LogRecord::new(Level::Error, "journal_failed", message);
+            self.logger.write(record.with("error", error.to_string()));
+        }
+    }
+
+    /// Writes what the journal lacks.
+    fn recover(&self) {
+        if self.compact().is_ok() {
+            self.is_failing.set(false);
+            self.logger.event(Level::Info, "journal_recovered", "the journal can be written again");
+        }
+    }
+
+    fn shorten(&self) {
+        if let Err(error) = self.compact() {
+            let message = "the journal cannot be written anew; it grows, and lacks nothing";
+            let record = LogRecord::new(Level::Warning, "journal_failed", message);
+            self.logger.write(record.with("error", error.to_string()));
+        }
+    }
+
+    /// Writes the journal anew, without what was kept for long enough.
+    fn compact(&self) -> std::io::Result<()> {
+        let retention = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        let oldest = now().saturating_sub(retention);
+        let mut entries = self.entries.borrow_mut();
+        entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
+        self.journal.borrow_mut().rewrite(&entries)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use perago_lakefs::{Address, ClientOptions, Credentials, ProxyOptions, RetryOptions, Secret};
+use perago_workspace::TransferOptions;
 
 use super::conductor::{extra_ca_files, proxies, refuse_placeholder};
 use super::environment::Environment;
@@ -65,6 +66,11 @@ impl LakeFsSettings {
             extra_ca_files: self.extra_ca_files.clone(),
             ..ClientOptions::new(address, credentials)
         })
+    }
+
+    /// How the files of workspaces are moved to and from this server.
+    pub fn transfer_options(&self) -> TransferOptions {
+        TransferOptions { stall_timeout: self.stall_timeout, ..TransferOptions::default() }
     }
 }
 

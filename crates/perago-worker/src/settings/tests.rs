@@ -274,7 +274,9 @@ fn lakefs_needs_all_three() {
     assert!(!settings.lakefs.unwrap().presign);
     let patience = [("PERAGO_LAKEFS_STALL_TIMEOUT", "400ms"), ("PERAGO_LAKEFS_RETRIES", "0")];
     let settings = load(&[url, key, secret, patience[0], patience[1]]).unwrap();
-    let options = settings.lakefs.unwrap().client_options().unwrap();
+    let lakefs = settings.lakefs.unwrap();
+    assert_eq!(lakefs.transfer_options().stall_timeout, Duration::from_millis(400));
+    let options = lakefs.client_options().unwrap();
     assert_eq!((options.stall_timeout, options.retry.attempts), (Duration::from_millis(400), 0));
     assert_eq!(
         error_of(&[url, ("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", " ")]),

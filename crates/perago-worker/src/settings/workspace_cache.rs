@@ -28,8 +28,7 @@ pub(crate) fn parse(
 ) -> Result<Option<WorkspaceCacheSettings>, SettingsError> {
     const SIZE: &str = "PERAGO_WORKSPACE_CACHE_MAX_SIZE";
     let directory = roots::root("PERAGO_WORKSPACE_CACHE_DIR", environment, || {
-        // SAFETY: reads the process's own id.
-        let user = unsafe { libc::geteuid() };
+        let user = nix::unistd::geteuid();
         workspace_root.join(format!(".perago-cache-{user}"))
     })?;
     let size = environment.get(SIZE).map(|text| quantities::size(SIZE, text));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use perago_conductor::Client;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
-use super::sweep::{Fate, Finding, Kind, Sweep, SweepOptions, now, sweep};
+use super::sweep::{Fate, Kind, Leftover, Sweep, SweepOptions, now, sweep};
 use super::used_repositories::UsedRepositories;
 use crate::logs::{Level, Logger, Record};
 
@@ -97,8 +97,8 @@ impl Housekeeping {
     }
 
     fn tell(&self, swept: &Sweep, told: &mut HashSet<String>) {
-        for finding in &swept.findings {
-            let record = match finding.fate {
+        for leftover in &swept.leftovers {
+            let record = match leftover.fate {
                 Fate::Removed => {
                     Record::new(Level::Info, "garbage_removed", "removed what a dead attempt had left")
                 }
@@ -107,14 +107,14 @@ impl Housekeeping {
                     Record::new(Level::Warning, "garbage_failed", message)
                 }
                 // Said once: nothing but a person will change it.
-                Fate::Kept if finding.is_for_a_person && told.insert(finding.name.clone()) => {
+                Fate::Kept if leftover.is_for_a_person && told.insert(leftover.name.clone()) => {
                     let message =
                         "kept what an attempt has left; perago gc shows it, and a person may remove it";
                     Record::new(Level::Warning, "garbage_kept", message)
                 }
                 Fate::Kept => continue,
             };
-            self.logger.write(with_fields(record, finding));
+            self.logger.write(with_fields(record, leftover));
         }
         for failure in &swept.failures {
             self.log_failure(failure);
@@ -127,18 +127,18 @@ impl Housekeeping {
     }
 }
 
-fn with_fields(record: Record, finding: &Finding) -> Record {
-    let name = match finding.kind {
+fn with_fields(record: Record, leftover: &Leftover) -> Record {
+    let name = match leftover.kind {
         Kind::Directory => "path",
         Kind::Branch => "staging_branch",
     };
     record
-        .with(name, finding.name.as_str())
-        .with_some("repository", finding.repository.as_deref())
-        .with_some("task_id", finding.task_id.as_deref())
-        .with_some("workflow_instance_id", finding.workflow_instance_id.as_deref())
-        .with_some("reason", finding.reason)
-        .with_some("error", finding.explanation.as_deref().filter(|_| finding.fate == Fate::Failed))
+        .with(name, leftover.name.as_str())
+        .with_some("repository", leftover.repository.as_deref())
+        .with_some("task_id", leftover.task_id.as_deref())
+        .with_some("workflow_instance_id", leftover.workflow_instance_id.as_deref())
+        .with_some("reason", leftover.reason)
+        .with_some("error", leftover.explanation.as_deref().filter(|_| leftover.fate == Fate::Failed))
 }
 
 /// The pause before the first search: anywhere within the interval, because many workers may have started together.

@@ -16,6 +16,6 @@ pub use keeper::{Keeping, Kept, WorkspaceMail, Workspaces};
 pub(crate) use open::{housekeeping, open};
 pub use repository::LakeFsRepository;
 pub use service::{Operation, Published, Transfer, Workspace, WorkspaceService};
-pub use sweep::{Fate, Finding, Kind, Sweep, SweepOptions, sweep};
+pub use sweep::{Fate, Kind, Leftover, Sweep, SweepOptions, sweep};
 pub use used_repositories::UsedRepositories;
 pub use verdict::{ConductorJudge, judge_task};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use perago_contract::{TaskDescription, WorkspaceSpec};
 use perago_lakefs::{Client, ErrorKind};
-use perago_workspace::{Cache, CacheOptions, GlobDialect, TransferOptions};
+use perago_workspace::{Cache, CacheOptions, GlobDialect};
 
 use super::{Housekeeping, UsedRepositories, WorkspaceService, Workspaces};
 use crate::logs::{Level, Logger, Record};
@@ -37,7 +37,7 @@ pub(crate) async fn open(
         client: client(lakefs, logger)?,
         root: absolute(&settings.workspace_root)?,
         cache: cache(settings, logger)?.map(Arc::new),
-        transfers: TransferOptions { stall_timeout: lakefs.stall_timeout, ..TransferOptions::default() },
+        transfers: lakefs.transfer_options(),
         spec: WorkspaceSpec::clone(spec),
         dialect,
         merge_limit: merge_limit.unwrap_or(MERGE_LIMIT),

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use perago_contract::WorkspaceSpec;
 use perago_contract::envelope::WorkspaceRef;
-use perago_contract::{FailureCode, WorkspaceSpec};
 use perago_lakefs::Client;
 use perago_workspace::{
     AttemptControl, AttemptDirectory, AttemptMarker, Cache, Directory, GlobDialect, GuardPhase, Manifest,
     MaterialiseRequest, Materialised, Prefix, Progress, PublishReport, PublishRequest, Repository, Stamp,
-    StoreErrorKind, TransferOptions, WorkspaceError, check_guardrails, materialise, publish,
+    StoreErrorKind, TransferOptions, WorkspaceError, blocking, check_guardrails, materialise, publish,
 };
 
 use super::keeper::told_to_stop;
@@ -139,16 +139,18 @@ impl WorkspaceService {
         record: &(dyn Fn(Transfer) + Sync),
         stopped: impl Future<Output = ()> + Send,
     ) -> Result<Workspace, WorkspaceError> {
-        let prefix = Prefix::new(&self.spec.prefix)
-            .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
+        let prefix = Prefix::of_spec(&self.spec)?;
         let marker = AttemptMarker::new(&stamp, &input.repository, now());
         let (root, used, server) = (self.root.clone(), self.used.clone(), self.client.server());
         let (attempt, directory, note) = blocking(move || {
             let note = used.note(&server, &marker.repository, marker.started_at);
             let attempt = AttemptDirectory::create(&root, &marker)?;
             let files = attempt.files();
-            let directory = Directory::open(&files)
-                .map_err(|error| WorkspaceError::local("open", files.display(), error))?;
+            let directory = Directory::open(&files).map_err(|error| {
+                // The failure that counts is the first one; a directory that stays is found by its marker.
+                let _ = attempt.remove();
+                WorkspaceError::local("open", files.display(), error)
+            })?;
             Ok((attempt, Arc::new(directory), note.err()))
         })
         .await?;
@@ -169,7 +171,7 @@ impl WorkspaceService {
                 stamp,
             }),
             Err(error) => {
-                // The failure that counts is the first one; a directory that stays is found by its marker.
+                // As above.
                 let _ = remove(attempt).await;
                 Err(error)
             }
@@ -318,12 +320,4 @@ async fn remove(attempt: AttemptDirectory) -> Result<(), WorkspaceError> {
         }
         pause *= 2;
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
-) -> Result<T, WorkspaceError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(WorkspaceError::new(FailureCode::Internal, format!("file work was interrupted: {error}")))
-    })
 }

@@ -90,7 +90,7 @@ pub enum Fate {
 
 /// Something that an attempt has left or still uses, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct Leftover {
     /// Directory or branch.
     pub kind: Kind,
     /// Path or branch name.
@@ -126,7 +126,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Default)]
 pub struct Sweep {
     /// Every directory and staging branch.
-    pub findings: Vec<Finding>,
+    pub leftovers: Vec<Leftover>,
     /// What could not be looked at, and why.
     pub failures: Vec<String>,
     /// The repositories that are gone or hold nothing of this Conductor's attempts.
@@ -134,13 +134,13 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// How many findings have this fate.
+    /// How many leftovers have this fate.
     pub fn count(&self, fate: Fate) -> usize {
-        self.findings.iter().filter(|finding| finding.fate == fate).count()
+        self.leftovers.iter().filter(|leftover| leftover.fate == fate).count()
     }
 
     fn add(&mut self, collected: Collected, repository: Option<&str>) {
-        self.findings.push(Finding::of(collected, repository));
+        self.leftovers.push(Leftover::of(collected, repository));
     }
 }
 
@@ -235,9 +235,9 @@ fn is_of_this_conductor(entry: &Collected) -> bool {
     !matches!(entry.outcome, Outcome::Removed | Outcome::Kept(Keep::NotOurs | Keep::OtherConductor))
 }
 
-impl Finding {
+impl Leftover {
     fn of(collected: Collected, repository: Option<&str>) -> Self {
-        let finding = match collected.garbage {
+        let leftover = match collected.garbage {
             Garbage::Directory { place, marker } => Self {
                 task_id: marker.as_ref().map(|marker| marker.task_id.clone()),
                 workflow_instance_id: marker.as_ref().map(|marker| marker.workflow_instance_id.clone()),
@@ -255,16 +255,16 @@ impl Finding {
             },
         };
         match collected.outcome {
-            Outcome::Removed => finding,
+            Outcome::Removed => leftover,
             Outcome::Kept(keep) => Self {
                 fate: Fate::Kept,
                 reason: Some(keep.code()),
                 explanation: Some(keep.explanation()),
                 is_for_a_person: keep.is_for_a_person(),
-                ..finding
+                ..leftover
             },
             Outcome::Failed(error) => {
-                Self { fate: Fate::Failed, explanation: Some(error.to_string()), ..finding }
+                Self { fate: Fate::Failed, explanation: Some(error.to_string()), ..leftover }
             }
         }
     }

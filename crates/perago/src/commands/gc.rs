@@ -1,17 +1,14 @@
 //! `perago gc`: removes what dead attempts have left, or shows it.
 
-use perago_worker::settings::{Settings, process_environment};
-use perago_worker::workspace::{Fate, Finding, Kind, Sweep, SweepOptions, sweep};
+use perago_worker::workspace::{Fate, Kind, Leftover, Sweep, SweepOptions, sweep};
 use serde_json::json;
 
 use super::check::current_directory;
+use super::settings_without_module;
 use crate::ExitStatus;
 use crate::arguments::GcOptions;
 use crate::failure::Failure;
 use crate::printer::Printer;
-
-/// Stands for the module that other commands get; no setting that counts here depends on it.
-const NO_MODULE: &str = "gc";
 
 /// Looks once, removes what is dead and prints what became of everything.
 pub(crate) fn run(options: &GcOptions, printer: &Printer) -> Result<ExitStatus, Failure> {
@@ -31,9 +28,7 @@ pub(crate) fn run(options: &GcOptions, printer: &Printer) -> Result<ExitStatus, 
 }
 
 fn sweep_options(options: &GcOptions, printer: &Printer) -> Result<SweepOptions, Failure> {
-    let cwd = current_directory();
-    let settings = Settings::load(NO_MODULE, &cwd, &process_environment(), false)?;
-    let mut sweeping = SweepOptions::of_settings(&settings, &cwd)?;
+    let mut sweeping = SweepOptions::of_settings(&settings_without_module()?, &current_directory())?;
     if sweeping.lakefs.is_none() {
         if !options.repositories.is_empty() {
             return Err(Failure::new("--repository needs lakeFS, which is not configured"));
@@ -52,18 +47,18 @@ fn sweep_options(options: &GcOptions, printer: &Printer) -> Result<SweepOptions,
 
 fn print(swept: &Sweep, is_dry_run: bool, printer: &Printer) {
     let removed = if is_dry_run { "would remove" } else { "removed" };
-    for finding in &swept.findings {
-        let reason = finding.explanation.as_deref().unwrap_or_default();
-        match finding.fate {
-            Fate::Removed => printer.output(&format!("{removed} {}", named(finding))),
-            Fate::Kept => printer.output(&format!("kept {}, because {reason}", named(finding))),
-            Fate::Failed => printer.error(&format!("{} stays: {reason}", named(finding)), None),
+    for leftover in &swept.leftovers {
+        let reason = leftover.explanation.as_deref().unwrap_or_default();
+        match leftover.fate {
+            Fate::Removed => printer.output(&format!("{removed} {}", named(leftover))),
+            Fate::Kept => printer.output(&format!("kept {}, because {reason}", named(leftover))),
+            Fate::Failed => printer.error(&format!("{} stays: {reason}", named(leftover)), None),
         }
     }
     for failure in &swept.failures {
         printer.error(failure, None);
     }
-    if swept.findings.iter().any(|finding| finding.is_for_a_person) {
+    if swept.leftovers.iter().any(|leftover| leftover.is_for_a_person) {
         printer.warning(
             "Conductor will never speak for some of what is kept; remove it by hand if its attempt is over",
         );
@@ -76,14 +71,14 @@ fn print(swept: &Sweep, is_dry_run: bool, printer: &Printer) {
     ));
 }
 
-fn named(finding: &Finding) -> String {
-    let place = match (&finding.kind, &finding.repository) {
-        (Kind::Branch, Some(repository)) => format!("branch {} of {repository}", finding.name),
-        (Kind::Branch, None) => format!("branch {}", finding.name),
-        (Kind::Directory, _) => format!("directory {}", finding.name),
+fn named(leftover: &Leftover) -> String {
+    let place = match (&leftover.kind, &leftover.repository) {
+        (Kind::Branch, Some(repository)) => format!("branch {} of {repository}", leftover.name),
+        (Kind::Branch, None) => format!("branch {}", leftover.name),
+        (Kind::Directory, _) => format!("directory {}", leftover.name),
     };
-    let Some(task) = &finding.task_id else { return place };
-    let run = finding.workflow_instance_id.as_ref().map(|run| format!(" of run {run}"));
+    let Some(task) = &leftover.task_id else { return place };
+    let run = leftover.workflow_instance_id.as_ref().map(|run| format!(" of run {run}"));
     format!("{place} (task {task}{})", run.unwrap_or_default())
 }
 
@@ -93,7 +88,7 @@ fn as_json(swept: &Sweep, sweeping: &SweepOptions) -> String {
         "older_than_seconds": sweeping.older_than.as_secs(),
         "workspace_root": sweeping.root.display().to_string(),
         "repositories": sweeping.repositories,
-        "findings": swept.findings,
+        "leftovers": swept.leftovers,
         "failures": swept.failures,
         "totals": {
             "removed": swept.count(Fate::Removed),

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use perago_worker::operator::PauseMarker;
-use perago_worker::settings::{Settings, process_environment};
 use perago_worker::state_directory::StateDirectory;
 
-use super::check::current_directory;
-use super::status::NO_MODULE;
+use super::settings_without_module;
 use crate::ExitStatus;
 use crate::failure::Failure;
 use crate::printer::Printer;
@@ -41,5 +39,5 @@ pub(crate) fn resume(printer: &Printer) -> Result<ExitStatus, Failure> {
 }
 
 fn state_directory() -> Result<PathBuf, Failure> {
-    Ok(Settings::load(NO_MODULE, &current_directory(), &process_environment(), false)?.state_dir)
+    Ok(settings_without_module()?.state_dir)
 }

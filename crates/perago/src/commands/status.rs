@@ -4,22 +4,18 @@ use std::time::Duration;
 
 use perago_worker::operator::PauseMarker;
 use perago_worker::outbox::{self, Entry, Journal};
-use perago_worker::settings::{Settings, process_environment};
 use serde_json::{Value, json};
 
-use super::check::current_directory;
+use super::settings_without_module;
 use crate::ExitStatus;
 use crate::arguments::StatusOptions;
 use crate::failure::Failure;
 use crate::printer::Printer;
 
-/// Stands for the module that other commands get; no setting that counts here depends on it.
-pub(crate) const NO_MODULE: &str = "status";
-
 /// Prints every open attempt and every result that is kept. Success means that nothing is undelivered: any version
 /// may go on from here.
 pub(crate) fn run(options: &StatusOptions, printer: &Printer) -> Result<ExitStatus, Failure> {
-    let settings = Settings::load(NO_MODULE, &current_directory(), &process_environment(), false)?;
+    let settings = settings_without_module()?;
     let (entries, damaged) = Journal::read(&settings.state_dir)
         .map_err(|error| Failure::with_hint(error.to_string(), Some(error.hint().to_owned())))?;
     let paused_for = PauseMarker::of(&settings.state_dir).age()?;

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use perago_contract::{FailureCode, WorkspaceSpec};
+use perago_contract::WorkspaceSpec;
 use perago_lakefs::Client;
-use perago_worker::settings::{Settings, SettingsError};
+use perago_worker::settings::{LakeFsSettings, Settings, SettingsError};
 use perago_worker::workspace::LakeFsRepository;
 use perago_workspace::{
     Cache, CacheOptions, Directory, Edits, GlobDialect, GuardPhase, Manifest, MaterialiseRequest,
-    Materialised, Prefix, Progress, Repository as _, TransferOptions, WorkspaceError, check_guardrails,
-    materialise, remove_tree,
+    Materialised, Prefix, Progress, Repository as _, WorkspaceError, blocking, check_guardrails, materialise,
+    remove_tree,
 };
 use serde::Serialize;
 
@@ -206,21 +206,21 @@ impl Workspace {
         folder: &mut Option<Folder>,
         printer: &Printer,
     ) -> Result<Self, Trouble> {
-        let repository = Arc::new(LakeFsRepository::new(client(settings)?, pinned.repository));
+        let lakefs = configured(settings)?;
+        let repository = Arc::new(LakeFsRepository::new(client(lakefs)?, pinned.repository));
         let commit = repository.commit_of(pinned.reference).await.map_err(|error| {
             WorkspaceError::store(&format!("find {:?} in {}", pinned.reference, pinned.repository), error)
         })?;
         let folder = folder.insert(Folder::create(&absolute(&settings.workspace_root)?)?);
         let directory = opened(&folder.path)?;
-        let prefix = Prefix::new(&spec.prefix)
-            .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
+        let prefix = Prefix::of_spec(spec)?;
         let (cache, progress) = (cache(settings, printer)?, Arc::new(Progress::default()));
         let request = MaterialiseRequest {
             reference: &commit.id,
             prefix: &prefix,
             directory: &directory,
             cache: cache.as_ref(),
-            options: TransferOptions::default(),
+            options: lakefs.transfer_options(),
             progress: &progress,
         };
         let begun = Instant::now();
@@ -298,25 +298,28 @@ impl Workspace {
         if self.spec.read_only {
             return Ok(());
         }
-        let prefix = Prefix::new(&self.spec.prefix)
-            .map_err(|error| WorkspaceError::new(FailureCode::WorkspacePath, error.message().to_owned()))?;
+        let prefix = Prefix::of_spec(&self.spec)?;
         edits.written.keys().try_for_each(|path| prefix.key_of(path).map(drop)).map_err(WorkspaceError::from)
     }
 }
 
-fn client(settings: &Settings) -> Result<Client, Trouble> {
-    let Some(lakefs) = &settings.lakefs else {
-        return Err(Trouble::from(Halt::Failed(Failure::with_hint(
+/// The lakeFS server that is configured.
+fn configured(settings: &Settings) -> Result<&LakeFsSettings, Trouble> {
+    settings.lakefs.as_ref().ok_or_else(|| {
+        Trouble::from(Halt::Failed(Failure::with_hint(
             "LakeFS config is required for --repository",
             Some(
                 "set LAKECTL_SERVER_ENDPOINT_URL, LAKECTL_CREDENTIALS_ACCESS_KEY_ID and \
                  LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY; perago dev runs such a store"
                     .to_owned(),
             ),
-        ))));
-    };
+        )))
+    })
+}
+
+fn client(lakefs: &LakeFsSettings) -> Result<Client, Trouble> {
     let mut options = lakefs.client_options()?;
-    options.retry.attempts = MOST_REPETITIONS;
+    options.retry.attempts = options.retry.attempts.min(MOST_REPETITIONS);
     options.on_warning = Arc::new(|warning| Printer::default().warning(warning));
     Client::new(&options).map_err(|error| Halt::Failed(Failure::new(error.to_string())).into())
 }
@@ -356,12 +359,4 @@ fn opened(path: &Path) -> Result<Arc<Directory>, WorkspaceError> {
     let directory =
         Directory::open(path).map_err(|error| WorkspaceError::local("open", path.display(), error))?;
     Ok(Arc::new(directory))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, WorkspaceError> + Send + 'static,
-) -> Result<T, WorkspaceError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(WorkspaceError::new(FailureCode::Internal, format!("file work was interrupted: {error}")))
-    })
 }
