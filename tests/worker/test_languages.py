@@ -132,7 +132,8 @@ def cancelling(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize(
-    ("action", "left", "is_killed"), [("clean", "cleaned", False), ("swallow", "caught", False), ("native", None, True)]
+    ("action", "left", "is_killed"),
+    [("clean", "cleaned", False), ("swallow", "caught", False), ("native", None, True)],
 )
 def test_a_cancelled_body(
     cancelling: Shared, folder: Path, action: str, left: str | None, is_killed: bool

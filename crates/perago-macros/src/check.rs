@@ -33,12 +33,7 @@ fn judge(judged: Option<Result<(), ContractError>>, expr: &Expr) -> syn::Result<
 }
 
 /// Checks a guardrail with its literal path and counts.
-pub(crate) fn guardrail(
-    kind: &str,
-    path: &Expr,
-    counts: &[(String, &Expr)],
-    call: &Expr,
-) -> syn::Result<()> {
+pub(crate) fn guardrail(kind: &str, path: &Expr, counts: &[(String, &Expr)], call: &Expr) -> syn::Result<()> {
     let Some(path) = text_of(path) else { return Ok(()) };
     let mut guardrail = json!({"kind": kind, "path": path});
     for (name, expr) in counts {

@@ -31,7 +31,7 @@ pub(crate) fn task(task: &Task) -> TokenStream {
         }
         Shape::State(block, signature, new) => {
             let own = &block.self_ty;
-            let call = call(signature, &quote!(self.run));
+            let call = call(signature, &quote!(task.run));
             let implementation = implementation(&quote!(#own), signature, &declaration, &call, Some(new));
             quote!(#block #implementation)
         }
@@ -48,22 +48,11 @@ fn implementation(
     let Signature { params, returned, is_async, .. } = signature;
     let is_async = *is_async || new.is_some_and(|new| new.is_async);
     let set_up = set_up(new);
-    let params_check = quote_spanned!(params.span()=> ::perago::__private::takes::<#params>(););
-    let output_check = quote_spanned!(returned.span()=> ::perago::__private::returns::<#returned>(););
     quote! {
         #[allow(clippy::all, clippy::pedantic, unused_qualifications)]
         const _: () = {
-            #[allow(dead_code)]
-            fn checked() {
-                #params_check
-                #output_check
-            }
-
             #[automatically_derived]
             impl ::perago::__private::Task for #own {
-                type Params = #params;
-                type Output = <#returned as ::perago::__private::Returned>::Output;
-
                 const IS_ASYNC: bool = #is_async;
 
                 fn declaration() -> ::perago::__private::Declaration {
@@ -76,11 +65,11 @@ fn implementation(
                     #set_up
                 }
 
-                fn run(
-                    &self,
-                    call: ::perago::__private::Call<Self::Params>,
-                ) -> ::core::result::Result<Self::Output, ::perago::TaskError> {
-                    #call
+                fn body() -> ::perago::__private::Body<Self> {
+                    ::perago::__private::body::<Self, #params, #returned>(|task, call| {
+                        let _ = task;
+                        #call
+                    })
                 }
             }
         };
@@ -100,7 +89,7 @@ fn set_up(new: Option<&New>) -> TokenStream {
     }
 }
 
-/// Calls the body and turns its error into ours.
+/// Calls the body.
 fn call(signature: &Signature, body: &TokenStream) -> TokenStream {
     let given = |argument: &Argument, name: &Ident| {
         let value = if argument.is_reference() { quote!(&#name) } else { quote!(#name) };
@@ -114,22 +103,23 @@ fn call(signature: &Signature, body: &TokenStream) -> TokenStream {
     let take_metrics = signature.metrics.is_some().then(|| quote!(let #metrics = call.metrics();));
     let called = quote!(#body(#first params, #last));
     let returned = if signature.is_async {
-        quote!(call.block_on(async move { #called.await })?)
+        quote!(call.block_on(async move { #called.await }))
     } else {
-        called
+        quote!(::core::result::Result::Ok(#called))
     };
     quote! {
         #take_workspace
         #take_metrics
         let (call, params) = call.into_params();
         let _ = &call;
-        #returned.map_err(::core::convert::Into::into)
+        #returned
     }
 }
 
 fn declaration(options: &Options) -> TokenStream {
     let Options { name, owner_email, description, strict_params, .. } = options;
-    let description = description.as_ref().map(|text| quote!(declaration.description = Some((#text).into());));
+    let description =
+        description.as_ref().map(|text| quote!(declaration.description = Some((#text).into());));
     let strict = strict_params.as_ref().map(|is_strict| quote!(declaration.strict_params = #is_strict;));
     let workspace = options.workspace.as_ref().map(workspace);
     let metrics = options.metrics.as_ref().map(metrics);
@@ -195,9 +185,9 @@ fn guardrail(rule: &Guardrail) -> TokenStream {
 
 fn metrics(metrics: &Metrics) -> TokenStream {
     let switches = metrics.switches.iter().map(|(name, value)| quote!(spec.#name = #value;));
-    let buckets = metrics.buckets.iter().map(|(name, bounds)| {
-        quote!(spec.buckets.insert(#name.into(), ::perago::__private::bounds(#bounds));)
-    });
+    let buckets = metrics.buckets.iter().map(
+        |(name, bounds)| quote!(spec.buckets.insert(#name.into(), ::perago::__private::bounds(#bounds));),
+    );
     quote! {
         let mut spec = ::perago::__private::contract::MetricSpec::default();
         #(#switches)*

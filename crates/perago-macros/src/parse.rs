@@ -2,7 +2,9 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, Item as Code, ItemFn, ItemImpl, ReturnType, Type};
+use syn::{
+    Error, Expr, FnArg, Ident, ImplItem, ImplItemFn, Item as Code, ItemFn, ItemImpl, ReturnType, Type,
+};
 
 use crate::check;
 use crate::literal::text_of;
@@ -137,13 +139,19 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
         return Err(Error::new_spanned(&block.generics, "a task has no generic parameters"));
     }
     let new = method(&block, "new").ok_or_else(|| {
-        Error::new_spanned(&block.self_ty, "the state of a task is built by `fn new() -> Self`, or a Result of it")
+        Error::new_spanned(
+            &block.self_ty,
+            "the state of a task is built by `fn new() -> Self`, or a Result of it",
+        )
     })?;
     let run = method(&block, "run").ok_or_else(|| {
         Error::new_spanned(&block.self_ty, "the body of a task with a state is `fn run(&self, params: …)`")
     })?;
     if let Some(argument) = new.sig.inputs.first() {
-        return Err(Error::new_spanned(argument, "`new` takes no arguments: settings come from the environment"));
+        return Err(Error::new_spanned(
+            argument,
+            "`new` takes no arguments: settings come from the environment",
+        ));
     }
     let is_infallible = matches!(&new.sig.output, ReturnType::Type(_, ty) if is_self(ty, &block.self_ty));
     if matches!(new.sig.output, ReturnType::Default) {
@@ -172,7 +180,8 @@ fn method<'a>(block: &'a ItemImpl, name: &str) -> Option<&'a ImplItemFn> {
 }
 
 fn is_self(ty: &Type, own: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.path.is_ident("Self")) || quote!(#ty).to_string() == quote!(#own).to_string()
+    matches!(ty, Type::Path(path) if path.path.is_ident("Self"))
+        || quote!(#ty).to_string() == quote!(#own).to_string()
 }
 
 fn read_options(items: &[Item]) -> syn::Result<Options> {
@@ -294,9 +303,8 @@ fn read_guardrail(rule: &Expr) -> syn::Result<Guardrail> {
         }
     }
     check::guardrail(kind, path, &counts, rule)?;
-    let count = |wanted: &str| {
-        counts.iter().find(|(name, _)| name == wanted).map(|(_, expr)| (*expr).clone())
-    };
+    let count =
+        |wanted: &str| counts.iter().find(|(name, _)| name == wanted).map(|(_, expr)| (*expr).clone());
     Ok(Guardrail { kind, path: path.clone(), min_count: count("min_count"), max_count: count("max_count") })
 }
 

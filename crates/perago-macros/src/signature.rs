@@ -45,7 +45,8 @@ pub(crate) struct Promised {
 impl Promised {
     fn parameters(self) -> String {
         let names = [(self.workspace, "workspace"), (true, "params"), (self.metrics, "metrics")];
-        let names: Vec<&str> = names.iter().filter(|(is_there, _)| *is_there).map(|(_, name)| *name).collect();
+        let names: Vec<&str> =
+            names.iter().filter(|(is_there, _)| *is_there).map(|(_, name)| *name).collect();
         format!("({})", names.join(", "))
     }
 }
@@ -121,7 +122,8 @@ fn returned(signature: &syn::Signature) -> syn::Result<Type> {
 /// Holds number and kinds of the parameters against what the attribute promises.
 fn check_order(arguments: &[&PatType], promised: Promised, parentheses: Span) -> syn::Result<()> {
     let wanted = promised.parameters();
-    let position = |name: &str| arguments.iter().position(|argument| type_name(&argument.ty) == Some(name.into()));
+    let position =
+        |name: &str| arguments.iter().position(|argument| type_name(&argument.ty) == Some(name.into()));
     let (workspace, metrics) = (position("Workspace"), position("Metrics"));
     let refuse = |index: usize, message: String| Err(Error::new(arguments[index].ty.span(), message));
     match (workspace, promised.workspace) {

@@ -35,11 +35,8 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
         program: interpreter.to_owned(),
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
-    let demo = DemoMaterial {
-        command: program(COMMAND),
-        songs: program(SONGS),
-        package: "perago.demo".to_owned(),
-    };
+    let demo =
+        DemoMaterial { command: program(COMMAND), songs: program(SONGS), package: "perago.demo".to_owned() };
     let version = py.version_info();
     let glob_dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
     let host = Host {

@@ -48,12 +48,12 @@ pub use perago_macros::task;
 use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;
 
+#[doc(hidden)]
+pub use crate::authoring::private as __private;
 pub use crate::authoring::{
     Cancellation, Cancelled, Gauge, Histogram, Metrics, Number, TaskError, TerminalError, Timer, TimerHandle,
     Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation,
 };
-#[doc(hidden)]
-pub use crate::authoring::private as __private;
 
 use crate::arguments::{Arguments, Command};
 use crate::interpreter::Interpreter;
@@ -138,7 +138,8 @@ impl ExitStatus {
 pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let printer = Printer::default();
     let grammar = grammar::command(host, arguments.first().map(OsString::as_os_str));
-    let parsed = grammar.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found));
+    let parsed =
+        grammar.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found));
     let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {

@@ -155,10 +155,8 @@ fn tagged(schema: &mut schemars::Schema) {
         schema.insert("oneOf".to_owned(), variants);
     }
     let mapping = serde_json::json!({"cat": "#/$defs/Cat", "dog": "#/$defs/Dog"});
-    schema.insert(
-        "discriminator".to_owned(),
-        serde_json::json!({"mapping": mapping, "propertyName": "kind"}),
-    );
+    schema
+        .insert("discriminator".to_owned(), serde_json::json!({"mapping": mapping, "propertyName": "kind"}));
 }
 
 fn nine() -> i64 {

@@ -123,7 +123,9 @@ fn write_log(text: &str) -> io::Result<()> {
     let span = tracing::info_span!("render", song = 7);
     span.in_scope(|| tracing::warn!(target: "author", colour = "blue", "logged {text}"));
     tracing::debug!("not seen by default");
-    Command::new("sh").args(["-c", &format!("echo from a program {text}; echo its error {text} >&2")]).status()?;
+    Command::new("sh")
+        .args(["-c", &format!("echo from a program {text}; echo its error {text} >&2")])
+        .status()?;
     print!("no line end");
     io::stdout().flush()
 }
@@ -196,7 +198,11 @@ fn scenario(params: Params) -> Result<Output, TaskError> {
             die_of_signal(i32::try_from(number)?);
         }
         "environment" => {
-            return Ok(Output { environment: environment(), number: f64::from(process::id()), ..Output::default() });
+            return Ok(Output {
+                environment: environment(),
+                number: f64::from(process::id()),
+                ..Output::default()
+            });
         }
         _ => {}
     }

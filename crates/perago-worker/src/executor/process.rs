@@ -125,12 +125,7 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     death
 }
 
-async fn start(
-    pool: &Rc<Inner>,
-    index: usize,
-    token: u64,
-    output: &Output,
-) -> std::io::Result<UnixStream> {
+async fn start(pool: &Rc<Inner>, index: usize, token: u64, output: &Output) -> std::io::Result<UnixStream> {
     let descriptors = Descriptors::open()?;
     descriptors.channel.set_nonblocking(true)?;
     let theirs = [0, 1, 2].map(|at: usize| descriptors.theirs[at].as_raw_fd());

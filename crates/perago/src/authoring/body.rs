@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::attempts::{self, Running};
 use super::finite::non_finite_place;
 use super::panics;
-use super::task::{Task, TaskOutput};
+use super::task::{Body, Task, TaskOutput, TaskParams};
 use super::{Cancellation, Cancelled, Metrics, TaskError, Workspace, params};
 
 /// What a state is built with.
@@ -89,7 +89,7 @@ impl Caller {
 
 /// What an attempt is given.
 #[derive(Debug)]
-pub(super) struct Input<'a> {
+pub struct Input<'a> {
     /// The attempt, already noted.
     pub(super) running: Running,
     /// The parameters as JSON.
@@ -100,59 +100,73 @@ pub(super) struct Input<'a> {
     pub(super) metrics: Metrics,
 }
 
+/// How a task's bodies are run.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub(super) set_up: SetUp,
+    /// Whether unknown fields of the parameters are refused.
+    pub(super) is_strict: bool,
+}
+
 /// A task whose state is built.
 pub(super) trait Runnable: Send + Sync {
     /// Runs one attempt on this thread.
     fn run(&self, input: Input<'_>) -> Ended;
 }
 
-/// A task and the runtime that drives what it awaits.
+/// A task with its state.
 pub(super) struct Opened<T> {
-    /// The task.
     pub(super) task: T,
-    /// What its bodies are awaited with.
-    pub(super) set_up: SetUp,
-    /// Whether unknown fields of the parameters are refused.
-    pub(super) is_strict: bool,
+    pub(super) body: Body<T>,
+    pub(super) setting: Setting,
 }
 
 impl<T: Task> Runnable for Opened<T> {
     fn run(&self, input: Input<'_>) -> Ended {
-        let Input { running, params, workspace, metrics } = input;
-        let attempt = running.attempt;
-        let cancellation = running.cancellation.clone();
-        let _ran = attempts::begin(running);
-        let params: T::Params = match params::read(params, self.is_strict) {
-            Ok(params) => params,
-            Err(failure) => return ended(attempt, Outcome::Failed(failure), 0.0, None),
-        };
-        let _entered = self.set_up.runtime.map(Runtime::enter);
-        let caller = Caller { workspace, metrics, set_up: self.set_up, cancellation };
-        let call = Call { params, caller };
-        let began = Instant::now();
-        // A state whose body has panicked goes on, as it would behind a lock that is not poisoned.
-        let returned = panics::noted(|| catch_unwind(AssertUnwindSafe(|| self.task.run(call))));
-        let seconds = began.elapsed().as_secs_f64();
-        match returned {
-            (Ok(Ok(output)), _) => {
-                let outcome = written(&output).map_or_else(Outcome::Failed, Outcome::Completed);
-                ended(attempt, outcome, seconds, None)
-            }
-            (Ok(Err(error)), _) => {
-                let failure = Failure { code: error.code().code().to_owned(), reason: error.reason() };
-                let outcome = if error.is_terminal() {
-                    Outcome::FailedWithTerminalError(failure)
-                } else {
-                    Outcome::Failed(failure)
-                };
-                ended(attempt, outcome, seconds, Some(error.details()))
-            }
-            (Err(_), panic) => {
-                let panic = panic.unwrap_or_default();
-                let code = FailureCode::BodyRaised.code().to_owned();
-                let outcome = Outcome::Failed(Failure { code, reason: panic.reason() });
-                ended(attempt, outcome, seconds, Some(panic.details()))
-            }
+        (self.body.run)(&self.task, input, self.setting)
+    }
+}
+
+/// Reads the parameters, calls the body and writes its result.
+pub(super) fn attempt<P: TaskParams, O: TaskOutput>(
+    input: Input<'_>,
+    setting: Setting,
+    body: impl FnOnce(Call<P>) -> Result<O, TaskError>,
+) -> Ended {
+    let Input { running, params, workspace, metrics } = input;
+    let attempt = running.attempt;
+    let cancellation = running.cancellation.clone();
+    let _ran = attempts::begin(running);
+    let params: P = match params::read(params, setting.is_strict) {
+        Ok(params) => params,
+        Err(failure) => return ended(attempt, Outcome::Failed(failure), 0.0, None),
+    };
+    let set_up = setting.set_up;
+    let _entered = set_up.runtime.map(Runtime::enter);
+    let call = Call { params, caller: Caller { workspace, metrics, set_up, cancellation } };
+    let began = Instant::now();
+    // A state whose body has panicked goes on, as it would behind a lock that is not poisoned.
+    let returned = panics::noted(|| catch_unwind(AssertUnwindSafe(|| body(call))));
+    let seconds = began.elapsed().as_secs_f64();
+    match returned {
+        (Ok(Ok(output)), _) => {
+            let outcome = written(&output).map_or_else(Outcome::Failed, Outcome::Completed);
+            ended(attempt, outcome, seconds, None)
+        }
+        (Ok(Err(error)), _) => {
+            let failure = Failure { code: error.code().code().to_owned(), reason: error.reason() };
+            let outcome = if error.is_terminal() {
+                Outcome::FailedWithTerminalError(failure)
+            } else {
+                Outcome::Failed(failure)
+            };
+            ended(attempt, outcome, seconds, Some(error.details()))
+        }
+        (Err(_), panic) => {
+            let panic = panic.unwrap_or_default();
+            let code = FailureCode::BodyRaised.code().to_owned();
+            let outcome = Outcome::Failed(Failure { code, reason: panic.reason() });
+            ended(attempt, outcome, seconds, Some(panic.details()))
         }
     }
 }

@@ -40,8 +40,9 @@ pub(super) fn main(tasks: &[Registered]) -> ExitStatus {
 }
 
 fn run(tasks: &[Registered]) -> io::Result<()> {
-    let launch = std::env::var(LAUNCH_VARIABLE)
-        .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "this process was not started as an executor"))?;
+    let launch = std::env::var(LAUNCH_VARIABLE).map_err(|_| {
+        io::Error::new(io::ErrorKind::NotFound, "this process was not started as an executor")
+    })?;
     let launch: LaunchOptions = serde_json::from_str(&launch)?;
     let channel = Arc::new(ExecutorChannel::from_environment(launch.results.clone())?);
     let news = signals::take_over()?;
@@ -67,7 +68,8 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
     };
     let metrics = Metrics::new(recorder(&launch, &description, &log)?);
     channel.send(&ready)?;
-    let executor = Arc::new(Executor { channel, runnable, metrics, turn: Mutex::new(Turn { is_over: false }) });
+    let executor =
+        Arc::new(Executor { channel, runnable, metrics, turn: Mutex::new(Turn { is_over: false }) });
     executor.serve(launch.threads, news)
 }
 

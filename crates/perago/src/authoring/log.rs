@@ -64,7 +64,8 @@ impl BodyLog {
     fn send(&self, level: &str, source: &str, message: String, fields: Map<String, Value>) {
         match self {
             Self::Channel(channel) => {
-                let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let since_epoch =
+                    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let line = LogLine {
                     attempt: attempts::current().map(|running| running.attempt),
                     level: level.to_owned(),
@@ -119,7 +120,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SendingLayer {
         event.record(&mut collected);
         let mut fields = Map::new();
         let mut names = Vec::new();
-        for span in context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root) {
+        for span in
+            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             names.push(span.name());
             if let Some(SpanFields(of_span)) = span.extensions().get() {
                 fields.extend(of_span.clone());

@@ -73,7 +73,10 @@ impl Metrics {
             let series = recorder.find(Kind::Histogram, name, labels).series?;
             Some((recorder.clone(), series))
         });
-        Timer { target: found.map_or(Target::Nothing, |(recorder, series)| Target::Series(recorder, series)), began: monotonic_nanos() }
+        Timer {
+            target: found.map_or(Target::Nothing, |(recorder, series)| Target::Series(recorder, series)),
+            began: monotonic_nanos(),
+        }
     }
 
     /// The histogram `app.<name>` with these labels, for loops: a sample then costs a few nanoseconds.

@@ -64,6 +64,47 @@ fn panic_of(info: &PanicHookInfo<'_>) -> Panic {
     let message = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();
-    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
-    Panic { message, place, backtrace }
+    let is_there = backtrace.status() == BacktraceStatus::Captured;
+    Panic { message, place, backtrace: is_there.then(|| of_the_author(&backtrace.to_string())) }
+}
+
+/// A backtrace without the machinery of panics before the author's code and our own after it.
+fn of_the_author(backtrace: &str) -> String {
+    let mut frames: Vec<Vec<&str>> = Vec::new();
+    for line in backtrace.lines() {
+        let is_place = line.trim_start().starts_with("at ");
+        match frames.last_mut() {
+            Some(frame) if is_place => frame.push(line),
+            _ => frames.push(vec![line]),
+        }
+    }
+    let is_panic = |frame: &Vec<&str>| {
+        ["core::panicking::", "std::panicking::", "rust_begin_unwind"]
+            .iter()
+            .any(|name| frame[0].contains(name))
+    };
+    let is_ours = |frame: &Vec<&str>| frame[0].contains("perago::authoring::");
+    // Those of our own hook come first.
+    let first = frames.iter().position(is_panic).unwrap_or_default();
+    let frames =
+        frames[first..].iter().skip_while(|frame| is_panic(frame)).take_while(|frame| !is_ours(frame));
+    frames.flatten().copied().collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_holds_the_author_alone() {
+        let backtrace = "   0: perago::authoring::panics::panic_of\n             at panics.rs:66:21\n   \
+                         1: std::panicking::panic_with_hook\n   2: core::panicking::panic_fmt\n   \
+                         3: app::decode\n             at src/main.rs:7:5\n   4: app::render\n   \
+                         5: <impl perago::authoring::task::Task for app::render>::body::{{closure}}\n   6: main";
+        assert_eq!(
+            of_the_author(backtrace),
+            "   3: app::decode\n             at src/main.rs:7:5\n   4: app::render"
+        );
+        assert_eq!(of_the_author(""), "");
+    }
 }

@@ -91,7 +91,10 @@ mod tests {
             (r#"["a", 1]"#, "params: Input should be a valid dictionary or instance of Params [model_type]"),
             (r#"{"text": "a"}"#, "params.number: Field required [missing]"),
             (r#"{"text": 7, "number": 1}"#, "params.text: Input should be a valid string [string_type]"),
-            (r#"{"text": "", "number": "secret"}"#, "params.number: Input should be a valid integer [int_type]"),
+            (
+                r#"{"text": "", "number": "secret"}"#,
+                "params.number: Input should be a valid integer [int_type]",
+            ),
             (
                 r#"{"text": "", "number": 1, "tracks": [{"gain": "secret, expected f64", "codec": "wav"}]}"#,
                 "params.tracks.0.gain: Input should be a valid number [float_type]",
@@ -111,7 +114,8 @@ mod tests {
 
     #[test]
     fn strict_parameters_name_every_unknown_field() {
-        let text = r#"{"text": "", "number": 1, "more": 1, "tracks": [{"gain": 1, "codec": "wav", "pan": 0}]}"#;
+        let text =
+            r#"{"text": "", "number": 1, "more": 1, "tracks": [{"gain": 1, "codec": "wav", "pan": 0}]}"#;
         assert!(read::<Params>(text, false).is_ok());
         let wanted = "params.more: Extra inputs are not permitted [extra_forbidden]; \
                       params.tracks.0.pan: Extra inputs are not permitted [extra_forbidden]";

@@ -3,13 +3,7 @@
 pub use perago_contract as contract;
 
 pub use super::body::{Call, SetUp};
-pub use super::task::{Declaration, Returned, Task, TaskOutput, TaskParams};
-
-/// Asks that a type can be the parameters of a task.
-pub fn takes<P: TaskParams>() {}
-
-/// Asks that a type can be what a body returns.
-pub fn returns<R: Returned>() {}
+pub use super::task::{Body, Declaration, Returned, Task, TaskOutput, TaskParams, body};
 
 /// The bounds of buckets, whole numbers or not.
 pub fn bounds<N: super::Number>(bounds: impl IntoIterator<Item = N>) -> Vec<f64> {

@@ -42,7 +42,8 @@ fn joined(place: &str, part: &str) -> String {
 /// `serde_json` ends its messages with a position in a text that the reader never sees.
 fn without_position(message: &str) -> &str {
     let Some((before, position)) = message.rsplit_once(" at line ") else { return message };
-    let is_position = position.split(" column ").all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_position =
+        position.split(" column ").all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
     if is_position { before } else { message }
 }
 

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::{Builder, Runtime};
 
 use super::TaskError;
-use super::body::{Opened, Runnable, SetUp};
+use super::body::{Opened, Runnable, SetUp, Setting};
 use super::panics;
 use super::task::Task;
 
@@ -29,7 +29,7 @@ impl Registered {
     pub(super) fn of<T: Task>() -> Self {
         Self {
             name: T::declaration().name,
-            describe: || T::declaration().describe::<T::Params, T::Output>(),
+            describe: || (T::body().describe)(T::declaration()),
             open: open::<T>,
         }
     }
@@ -53,7 +53,8 @@ fn open<T: Task>(threads: u32) -> Result<Arc<dyn Runnable>, TaskError> {
     let set_up = SetUp { runtime };
     let _entered = runtime.map(Runtime::enter);
     let task = T::set_up(&set_up)?;
-    Ok(Arc::new(Opened { task, set_up, is_strict: T::declaration().strict_params }))
+    let setting = Setting { set_up, is_strict: T::declaration().strict_params };
+    Ok(Arc::new(Opened { task, body: T::body(), setting }))
 }
 
 /// The runtime of what is awaited: one for all bodies, so that what a state keeps open lives between them.

@@ -107,13 +107,15 @@ fn name_discriminator(keywords: &mut Map<String, Value>) {
     }
     let tags_of = |variant: &Value| -> Vec<(String, String)> {
         let properties = variant.get("properties").and_then(Value::as_object);
-        let tags = properties.into_iter().flatten().filter_map(|(name, property)| {
-            Some((name.clone(), property.get("const")?.as_str()?.to_owned()))
-        });
+        let tags = properties
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, property)| Some((name.clone(), property.get("const")?.as_str()?.to_owned())));
         tags.collect()
     };
     let all: Vec<Vec<(String, String)>> = variants.iter().map(tags_of).collect();
-    let Some((tag, _)) = all[0].iter().find(|(tag, _)| all.iter().all(|tags| tags.iter().any(|(name, _)| name == tag)))
+    let Some((tag, _)) =
+        all[0].iter().find(|(tag, _)| all.iter().all(|tags| tags.iter().any(|(name, _)| name == tag)))
     else {
         return;
     };
@@ -129,8 +131,11 @@ fn take_null_out(keywords: &mut Map<String, Value>) {
     let choices: Vec<Value> = match others.as_slice() {
         [only] => {
             let mut inner = Map::new();
-            let moved: Vec<String> =
-                keywords.keys().filter(|keyword| !ABOUT_THE_FIELD.contains(&keyword.as_str())).cloned().collect();
+            let moved: Vec<String> = keywords
+                .keys()
+                .filter(|keyword| !ABOUT_THE_FIELD.contains(&keyword.as_str()))
+                .cloned()
+                .collect();
             for keyword in moved {
                 if let Some(value) = keywords.shift_remove(&keyword) {
                     inner.insert(keyword, value);
@@ -238,7 +243,10 @@ mod tests {
             "type": "object",
             "additionalProperties": true,
         });
-        assert_eq!(serde_json::to_string_pretty(&schema).unwrap(), serde_json::to_string_pretty(&wanted).unwrap());
+        assert_eq!(
+            serde_json::to_string_pretty(&schema).unwrap(),
+            serde_json::to_string_pretty(&wanted).unwrap()
+        );
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! A task as the attribute declares it.
 
-use perago_contract::{MetricSpec, SourceLocation, TaskControls, TaskDescription, WorkspaceSpec, normalise_prefix};
+use perago_contract::{
+    MetricSpec, SourceLocation, TaskControls, TaskDescription, WorkspaceSpec, normalise_prefix,
+};
+use perago_worker::executor::message::Ended;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::TaskError;
-use super::body::{Call, SetUp};
+use super::body::{Call, Input, SetUp, Setting, attempt};
 use super::schema;
 
 /// What a body takes: a struct with named fields that serde reads and schemars describes.
@@ -38,10 +41,20 @@ impl<O: Serialize + JsonSchema> TaskOutput for O {}
 pub trait Returned {
     /// What Conductor gets.
     type Output: TaskOutput;
+
+    /// The same with an error of ours.
+    ///
+    /// # Errors
+    /// What the body returned.
+    fn into_result(self) -> Result<Self::Output, TaskError>;
 }
 
 impl<O: TaskOutput, E: Into<TaskError>> Returned for Result<O, E> {
     type Output = O;
+
+    fn into_result(self) -> Result<O, TaskError> {
+        self.map_err(Into::into)
+    }
 }
 
 /// A declared task. Implemented by `#[perago::task]` and by nothing else.
@@ -51,10 +64,6 @@ impl<O: TaskOutput, E: Into<TaskError>> Returned for Result<O, E> {
     note = "name the functions, or the types, that #[perago::task(…)] stands on"
 )]
 pub trait Task: Sized + Send + Sync + 'static {
-    /// What the body takes.
-    type Params: TaskParams;
-    /// What it returns.
-    type Output: TaskOutput;
     /// Whether something of it is awaited.
     const IS_ASYNC: bool;
 
@@ -67,11 +76,29 @@ pub trait Task: Sized + Send + Sync + 'static {
     /// What the author's `new` returns.
     fn set_up(set_up: &SetUp) -> Result<Self, TaskError>;
 
-    /// Runs the body once.
-    ///
-    /// # Errors
-    /// What the body returns.
-    fn run(&self, call: Call<Self::Params>) -> Result<Self::Output, TaskError>;
+    /// What it takes and returns, and how it is called.
+    fn body() -> Body<Self>;
+}
+
+/// A body whose types are known to nobody but itself.
+pub struct Body<T> {
+    /// Completes a declaration with the schemas of the types.
+    pub(super) describe: fn(Declaration) -> TaskDescription,
+    /// Runs one attempt.
+    pub(super) run: Box<dyn Fn(&T, Input<'_>, Setting) -> Ended + Send + Sync>,
+}
+
+/// The body that takes `P` and returns `R`. The one place where both are asked for, so that a type that does not fit is
+/// refused once.
+pub fn body<T: 'static, P: TaskParams + 'static, R: Returned + 'static>(
+    call: fn(&T, Call<P>) -> Result<R, TaskError>,
+) -> Body<T> {
+    Body {
+        describe: Declaration::describe::<P, R::Output>,
+        run: Box::new(move |task, input, setting| {
+            attempt(input, setting, |given| call(task, given).and_then(R::into_result))
+        }),
+    }
 }
 
 /// What the attribute says, as plain data.

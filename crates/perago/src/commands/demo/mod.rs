@@ -51,7 +51,8 @@ async fn supervise(
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let folder = Folder::create()?;
     let mut workers = Workers::default();
-    let mut demo = Demo { host, material, printer, folder: &folder, style: Style::detect(), workers: &mut workers };
+    let mut demo =
+        Demo { host, material, printer, folder: &folder, style: Style::detect(), workers: &mut workers };
     let outcome = tokio::select! {
         outcome = demo.show(options.songs) => Some(outcome),
         _ = interrupt.recv() => None,

@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 use super::folder::Folder;
 use super::internal;
 use super::pipeline::STEPS;
-use crate::{DemoMaterial, Host};
 use crate::commands::check::task_def_of;
 use crate::failure::Failure;
+use crate::{DemoMaterial, Host};
 
 /// A WAV file to run a workflow for.
 #[derive(Debug, Clone, Deserialize)]
