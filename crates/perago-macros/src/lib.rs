@@ -12,9 +12,7 @@ mod signature;
 
 use proc_macro::TokenStream;
 
-/// Declares a function, or an `impl` block with `new` and `run`, as a task.
-///
-/// Documented, with examples, as `perago::task`.
+#[expect(missing_docs, reason = "documented, with examples, where it is exported: `perago::task`")]
 #[proc_macro_attribute]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);

@@ -295,6 +295,9 @@ fn read_guardrail(rule: &Expr) -> syn::Result<Guardrail> {
             _ => None,
         };
         match name.filter(|(name, _)| options::COUNTS.contains(&name.as_str())) {
+            Some((name, _)) if counts.iter().any(|(earlier, _)| *earlier == name) => {
+                return Err(Error::new_spanned(argument, format!("bound `{name}` of {kind} is given twice")));
+            }
             Some(count) => counts.push(count),
             None => {
                 let message = format!("known bounds of a guardrail: {} = …", options::COUNTS.join(" = …, "));
@@ -320,6 +323,7 @@ fn read_metrics(item: &Item) -> syn::Result<Metrics> {
     }
     if let Some(buckets) = options::find(items, "buckets") {
         if let Some(bounds) = errors.take(buckets.group()) {
+            errors.take(options::check_twice(bounds, "buckets"));
             errors.take(check::buckets(bounds));
             for bound in bounds {
                 if let Some(expr) = errors.take(bound.expr()) {

@@ -6,6 +6,15 @@ use syn::{Error, FnArg, PatType, ReturnType, Type};
 
 use crate::options::Errors;
 
+const NAMED_FIELDS: &str =
+    "params are a struct with named fields: their names are the keys in the input of the task";
+
+/// Types that authors try first.
+const WITHOUT_FIELDS: &[&str] = &[
+    "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "isize", "u8", "u16", "u32", "u64",
+    "usize", "Vec", "Option", "PathBuf",
+];
+
 /// A body, as it is called.
 pub(crate) struct Signature {
     /// Whether it is awaited.
@@ -79,9 +88,7 @@ pub(crate) fn read<'a>(
     let at = usize::from(promised.workspace);
     let argument = |index: usize| Argument { ty: (*arguments[index].ty).clone() };
     let params = argument(at).ty;
-    if let Type::Reference(reference) = &params {
-        errors.add(Error::new_spanned(reference, "the body owns its params: take them without `&`"));
-    }
+    errors.take(check_params(&params));
     errors.finish(Signature {
         is_async: signature.asyncness.is_some(),
         params,
@@ -117,6 +124,18 @@ fn returned(signature: &syn::Signature) -> syn::Result<Type> {
             "a task returns `Result<Output, Error>`, for example `Result<Output, perago::TaskError>`",
         )),
     }
+}
+
+/// Refuses types that are no struct of the author's, as far as their text tells.
+fn check_params(params: &Type) -> syn::Result<()> {
+    let message = match params {
+        Type::Reference(_) => "the body owns its params: take them without `&`",
+        Type::ImplTrait(_) => "a task has no generic parameters: Conductor knows one schema",
+        Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => NAMED_FIELDS,
+        _ if type_name(params).is_some_and(|name| WITHOUT_FIELDS.contains(&name.as_str())) => NAMED_FIELDS,
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(params, message))
 }
 
 /// Holds number and kinds of the parameters against what the attribute promises.

@@ -28,6 +28,11 @@
 
 extern crate self as perago;
 
+/// The guide's blocks are compiled and run with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/en/tasks-in-rust.md")]
+mod guide {}
+
 mod arguments;
 mod authoring;
 mod commands;
@@ -44,6 +49,85 @@ use std::sync::Arc;
 
 use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
+/// Declares a task: a function, or an `impl` block of a type that is built once an executor.
+///
+/// The function stays as it is. Beside it stands a type of the same name, which [`main!`] and
+/// [`WorkerBuilder::task`] name. It takes, in this order, `workspace` if the attribute has `workspace`, its params, and
+/// `metrics` if the attribute has `metrics`; it may be `async`; it returns a `Result` of any error.
+///
+/// ```
+/// use perago::{Metrics, TaskError, Workspace};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Params {
+///     name: String,
+/// }
+///
+/// #[derive(serde::Serialize, schemars::JsonSchema)]
+/// struct Output {
+///     bytes: usize,
+/// }
+///
+/// #[perago::task(
+///     name = "notes.measure",
+///     owner_email = "ops@example.com",
+///     workspace(prefix = "notes", pre = [require_glob("*.txt")], read_only = true),
+///     metrics(buckets("note_bytes" = [100, 1_000, 10_000])),
+///     controls(retry(count = 5), timeout(response_seconds = 60)),
+/// )]
+/// fn measure(workspace: &Workspace, params: Params, metrics: &Metrics) -> Result<Output, TaskError> {
+///     let bytes = std::fs::read(workspace.file(&params.name)?)?.len();
+///     metrics.histogram("note_bytes", bytes, &[]);
+///     Ok(Output { bytes })
+/// }
+///
+/// // In a test it is called like any other function.
+/// let missing = measure(&Workspace::at("/none"), Params { name: "a.txt".into() }, &Metrics::disabled());
+/// assert!(missing.is_err());
+/// ```
+///
+/// # Options
+///
+/// | option | |
+/// | --- | --- |
+/// | `name`, `owner_email` | required; an expression that becomes a `String` |
+/// | `description`, `strict_params` | text in the TaskDef; whether unknown fields are refused |
+/// | `workspace(…)` | `prefix`, `pre = […]`, `post = […]`, `read_only`, `on_moved_head = "fail"` or `"merge"` |
+/// | guardrails | `require_file(path)`, `require_dir(path)`, `require_glob(pattern, min_count = 1, max_count = …)`, `forbid_glob(pattern)` |
+/// | `metrics(…)` | `attempts`, `workspace_io`, `worker_capacity`, `buckets("name" = [bounds])` |
+/// | `controls(retry(…))` | `count`, `logic`, `delay_seconds`, `max_delay_seconds`, `jitter_ms` |
+/// | `controls(timeout(…))` | `policy`, `seconds`, `response_seconds`, `poll_seconds`, `total_seconds` |
+/// | `controls(limits(…))` | `concurrent_exec_limit`, `rate_limit_per_frequency`, `rate_limit_frequency_in_seconds` |
+/// | `controls(publish_budget(…))` | how long publishing may take; all of its parts, or none |
+///
+/// # A task with a state
+///
+/// ```
+/// use perago::TaskError;
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// # struct Params { word: String }
+/// # #[derive(serde::Serialize, schemars::JsonSchema)]
+/// # struct Output { is_known: bool }
+///
+/// struct Dictionary {
+///     words: Vec<String>,
+/// }
+///
+/// #[perago::task(name = "words.look_up", owner_email = "ops@example.com")]
+/// impl Dictionary {
+///     // Once an executor; an error keeps the worker from starting. May be `async`, and may return `Self` alone.
+///     fn new() -> Result<Self, TaskError> {
+///         Ok(Self { words: vec!["song".to_owned()] })
+///     }
+///
+///     fn run(&self, params: Params) -> Result<Output, TaskError> {
+///         Ok(Output { is_known: self.words.contains(&params.word) })
+///     }
+/// }
+///
+/// assert!(Dictionary::new()?.run(Params { word: "song".into() })?.is_known);
+/// # Ok::<(), TaskError>(())
+/// ```
 pub use perago_macros::task;
 use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;

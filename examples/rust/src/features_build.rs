@@ -102,7 +102,8 @@ pub(crate) fn build_features(
     drop(timer);
 
     let timer = metrics.timer("feature_pass", &[("feature", "spectrum")]);
-    let loudest = largest(0..levels.len(), |frame| levels[frame]).ok_or("the recording has no whole frame")?;
+    let loudest =
+        largest(0..levels.len(), |frame| levels[frame]).ok_or("the recording has no whole frame")?;
     let moment = &recording.samples[loudest * rate / FRAMES_PER_SECOND..];
     let window = (params.peak_window_seconds * rate as f64) as usize;
     let peak = spectral_peak(&moment[..window.min(moment.len())], rate);

@@ -40,7 +40,7 @@ fn steps(melody: &str) -> Result<Vec<i32>, TaskError> {
     name = "melody.recognise",
     owner_email = "data@example.com",
     description = "Names a melody, whatever its key.",
-    metrics,
+    metrics
 )]
 impl Songbook {
     /// Reads the songbook: a title and notes a line. An error keeps the worker from starting.
@@ -74,7 +74,9 @@ mod tests {
 
     #[test]
     fn a_tune_is_known_in_every_key() {
-        for melody in ["C4 D4 E4 C4 C4 D4 E4 C4 E4 F4 G4 E4 F4 G4", "D4 E4 F#4 D4 D4 E4 F#4 D4 F#4 G4 A4 F#4 G4 A4"] {
+        for melody in
+            ["C4 D4 E4 C4 C4 D4 E4 C4 E4 F4 G4 E4 F4 G4", "D4 E4 F#4 D4 D4 E4 F#4 D4 F#4 G4 A4 F#4 G4 A4"]
+        {
             assert_eq!(named(melody).unwrap().as_deref(), Some("Frère Jacques"));
         }
         assert_eq!(named("C4 C4").unwrap(), None);

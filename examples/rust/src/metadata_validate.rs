@@ -56,7 +56,8 @@ pub(crate) fn validate_metadata(
     drop(timer);
     let checked = checks(&header, params.min_duration_seconds);
     metrics.histogram("checked_items", checked.len(), &[]);
-    let faults: Vec<&str> = checked.iter().filter(|(passed, _)| !passed).map(|(_, fault)| fault.as_str()).collect();
+    let faults: Vec<&str> =
+        checked.iter().filter(|(passed, _)| !passed).map(|(_, fault)| fault.as_str()).collect();
     if !faults.is_empty() {
         return Err(TaskError::terminal(format!("{RECORDING}: {}", faults.join("; "))));
     }

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn the_frequency_that_sounds_is_the_strongest() {
-        let tone: Vec<i16> = (0..1000).map(|at| (8000.0 * (2.0 * PI * 440.0 * f64::from(at) / 8000.0).sin()) as i16).collect();
+        let tone: Vec<i16> =
+            (0..1000).map(|at| (8000.0 * (2.0 * PI * 440.0 * f64::from(at) / 8000.0).sin()) as i16).collect();
         let faded = hann(&tone);
         let heard = largest(48..85, |key| amplitude(&faded, 8000, frequency_of(f64::from(key))));
         assert_eq!(heard.map(note_name).as_deref(), Some("A4"));
