@@ -1,4 +1,4 @@
-"""What a worker in Rust costs before it does anything: its file, and the time to its first poll.
+"""What a worker in Rust costs: its file, the time to its first poll, a sample of a metric.
 
     .venv/bin/python bench/rust.py [--runs 30]
 
@@ -75,6 +75,18 @@ def milliseconds_to_first_poll(program: Path, slots: int) -> float:
         return (server.moment - started) * 1000
 
 
+def report_samples(rounds: int) -> None:
+    """Print what each way of recording costs."""
+    params = json.dumps({"rounds": rounds, "samples": 1_000_000})
+    command = [rust_program("recording"), "run", "--json", "--params", params]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            command, cwd=folder, env=environment(Path(folder)), capture_output=True, check=True
+        )
+    for name, figures in json.loads(done.stdout)["result"].items():
+        print(f"{name.replace('_', ' ')}: {spread(figures, 1)} ns")
+
+
 def main() -> None:
     """Print the figures."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -85,6 +97,7 @@ def main() -> None:
     for slots in (1, 2):
         figures = [milliseconds_to_first_poll(program, slots) for _ in range(options.runs)]
         print(f"start to first poll, {slots} slots: {spread(figures, 1)} ms")
+    report_samples(options.runs)
 
 
 if __name__ == "__main__":

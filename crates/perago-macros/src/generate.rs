@@ -185,9 +185,17 @@ fn guardrail(rule: &Guardrail) -> TokenStream {
 
 fn metrics(metrics: &Metrics) -> TokenStream {
     let switches = metrics.switches.iter().map(|(name, value)| quote!(spec.#name = #value;));
-    let buckets = metrics.buckets.iter().map(
-        |(name, bounds)| quote!(spec.buckets.insert(#name.into(), ::perago::__private::bounds(#bounds));),
-    );
+    let buckets = metrics.buckets.iter().map(|(name, bounds)| {
+        let bounds = match bounds {
+            // One by one: whole numbers may stand beside others.
+            Expr::Array(list) => {
+                let bounds = list.elems.iter();
+                quote!(::std::vec![#(::perago::Number::as_f64(#bounds)),*])
+            }
+            other => quote!(::perago::__private::bounds(#other)),
+        };
+        quote!(spec.buckets.insert(#name.into(), #bounds);)
+    });
     quote! {
         let mut spec = ::perago::__private::contract::MetricSpec::default();
         #(#switches)*

@@ -12,8 +12,8 @@ mod signature;
 
 use proc_macro::TokenStream;
 
-#[expect(missing_docs, reason = "documented, with examples, where it is exported: `perago::task`")]
 #[proc_macro_attribute]
+#[expect(missing_docs, reason = "documented, with examples, where `perago` exports it")]
 pub fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     let expanded = parse::task(attribute.into(), item.clone()).map(|task| generate::task(&task));

@@ -171,8 +171,17 @@ async fn threads_share_a_process_and_its_state() {
 
 #[tokio::test]
 async fn an_awaited_body_is_dropped_when_its_task_is_cancelled() {
+    is_dropped(&[]).await;
+}
+
+#[tokio::test]
+async fn one_of_several_bodies_in_a_process_is_told_too() {
+    is_dropped(&["--jobs", "2", "--execution-mode", "thread"]).await;
+}
+
+async fn is_dropped(arguments: &[&str]) {
     let mut scene = Scene::new("suite.waiting").await;
-    scene.start(&[]).await;
+    scene.start(arguments).await;
     let meeting = scene.folder.path().join("meeting");
     std::fs::create_dir(&meeting).unwrap();
     let run = scene.begin(json!({"folder": meeting})).await;

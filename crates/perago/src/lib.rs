@@ -49,85 +49,87 @@ use std::sync::Arc;
 
 use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
-/// Declares a task: a function, or an `impl` block of a type that is built once an executor.
+/// Declares a task. Stands on a function, or on an `impl` block with `new` and `run`.
 ///
-/// The function stays as it is. Beside it stands a type of the same name, which [`main!`] and
-/// [`WorkerBuilder::task`] name. It takes, in this order, `workspace` if the attribute has `workspace`, its params, and
-/// `metrics` if the attribute has `metrics`; it may be `async`; it returns a `Result` of any error.
+/// The body takes its parameters, with `workspace` the [`Workspace`] before them and with `metrics` the [`Metrics`] after
+/// them, both by value or by reference. It is `fn` or `async fn` and returns `Result<Output, Error>` of any error: `?`
+/// makes a failure that Conductor retries, [`TaskError::terminal`] one that it does not.
 ///
 /// ```
 /// use perago::{Metrics, TaskError, Workspace};
 ///
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
 /// struct Params {
-///     name: String,
+///     #[serde(default)]
+///     gain: f64,
 /// }
 ///
 /// #[derive(serde::Serialize, schemars::JsonSchema)]
 /// struct Output {
-///     bytes: usize,
+///     bytes: u64,
 /// }
 ///
 /// #[perago::task(
-///     name = "notes.measure",
-///     owner_email = "ops@example.com",
-///     workspace(prefix = "notes", pre = [require_glob("*.txt")], read_only = true),
-///     metrics(buckets("note_bytes" = [100, 1_000, 10_000])),
-///     controls(retry(count = 5), timeout(response_seconds = 60)),
+///     name = "audio.render",
+///     owner_email = "audio@example.com",
+///     description = "Renders the score.",
+///     workspace(prefix = "audio", pre = [require_glob("in/*.mid", min_count = 1)], post = [forbid_glob("**/*.tmp")]),
+///     metrics(buckets("render_seconds" = [0.1, 1, 10])),
+///     controls(
+///         retry(count = 5, logic = "EXPONENTIAL_BACKOFF", delay_seconds = 2),
+///         timeout(response_seconds = 300),
+///     ),
 /// )]
-/// fn measure(workspace: &Workspace, params: Params, metrics: &Metrics) -> Result<Output, TaskError> {
-///     let bytes = std::fs::read(workspace.file(&params.name)?)?.len();
-///     metrics.histogram("note_bytes", bytes, &[]);
-///     Ok(Output { bytes })
+/// async fn render(workspace: Workspace, params: Params, metrics: &Metrics) -> Result<Output, TaskError> {
+///     let _timer = metrics.timer("render_seconds", &[]);
+///     if params.gain > 12.0 {
+///         return Err(TaskError::terminal("nobody could listen to that"));
+///     }
+///     let path = workspace.file("out/score.wav")?;
+///     Ok(Output { bytes: std::fs::metadata(path)?.len() })
 /// }
-///
-/// // In a test it is called like any other function.
-/// let missing = measure(&Workspace::at("/none"), Params { name: "a.txt".into() }, &Metrics::disabled());
-/// assert!(missing.is_err());
+/// # fn main() {}
 /// ```
 ///
-/// # Options
-///
-/// | option | |
-/// | --- | --- |
-/// | `name`, `owner_email` | required; an expression that becomes a `String` |
-/// | `description`, `strict_params` | text in the TaskDef; whether unknown fields are refused |
-/// | `workspace(…)` | `prefix`, `pre = […]`, `post = […]`, `read_only`, `on_moved_head = "fail"` or `"merge"` |
-/// | guardrails | `require_file(path)`, `require_dir(path)`, `require_glob(pattern, min_count = 1, max_count = …)`, `forbid_glob(pattern)` |
-/// | `metrics(…)` | `attempts`, `workspace_io`, `worker_capacity`, `buckets("name" = [bounds])` |
-/// | `controls(retry(…))` | `count`, `logic`, `delay_seconds`, `max_delay_seconds`, `jitter_ms` |
-/// | `controls(timeout(…))` | `policy`, `seconds`, `response_seconds`, `poll_seconds`, `total_seconds` |
-/// | `controls(limits(…))` | `concurrent_exec_limit`, `rate_limit_per_frequency`, `rate_limit_frequency_in_seconds` |
-/// | `controls(publish_budget(…))` | how long publishing may take; all of its parts, or none |
-///
-/// # A task with a state
+/// On an `impl` block the type is the task. `new` builds it once an executor, and may be `async` and fail; `run` is the
+/// body, with `&self` before what a function takes:
 ///
 /// ```
-/// use perago::TaskError;
+/// # use perago::TaskError;
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)]
-/// # struct Params { word: String }
+/// # struct Params { text: String }
 /// # #[derive(serde::Serialize, schemars::JsonSchema)]
-/// # struct Output { is_known: bool }
-///
-/// struct Dictionary {
+/// # struct Output { known: bool }
+/// struct Lookup {
 ///     words: Vec<String>,
 /// }
 ///
-/// #[perago::task(name = "words.look_up", owner_email = "ops@example.com")]
-/// impl Dictionary {
-///     // Once an executor; an error keeps the worker from starting. May be `async`, and may return `Self` alone.
-///     fn new() -> Result<Self, TaskError> {
-///         Ok(Self { words: vec!["song".to_owned()] })
+/// #[perago::task(name = "text.lookup", owner_email = "text@example.com")]
+/// impl Lookup {
+///     fn new() -> Result<Self, std::io::Error> {
+///         let text = std::fs::read_to_string("words.txt")?;
+///         Ok(Self { words: text.lines().map(str::to_owned).collect() })
 ///     }
 ///
 ///     fn run(&self, params: Params) -> Result<Output, TaskError> {
-///         Ok(Output { is_known: self.words.contains(&params.word) })
+///         Ok(Output { known: self.words.contains(&params.text) })
 ///     }
 /// }
 ///
-/// assert!(Dictionary::new()?.run(Params { word: "song".into() })?.is_known);
-/// # Ok::<(), TaskError>(())
+/// perago::main!(Lookup);
 /// ```
+///
+/// The options, those of Python's `@task` by the same names:
+///
+/// | option | fields |
+/// | --- | --- |
+/// | `name`, `owner_email` | required |
+/// | `description`, `strict_params` | |
+/// | `workspace(…)` | `prefix`, `pre = […]`, `post = […]`, `read_only`, `on_moved_head = "fail"` or `"merge"`; rules are `require_file("…")`, `require_dir("…")`, `require_glob("…", min_count = …, max_count = …)`, `forbid_glob("…")` |
+/// | `metrics`, `metrics(…)` | `attempts`, `workspace_io`, `worker_capacity`, `buckets("name" = […])` |
+/// | `controls(…)` | `retry(count, logic, delay_seconds, max_delay_seconds, jitter_ms)`, `timeout(policy, seconds, response_seconds, poll_seconds, total_seconds)`, `limits(concurrent_exec_limit, rate_limit_frequency_in_seconds, rate_limit_per_frequency)`, `publish_budget(…)` |
+///
+/// A function stays what it is: tests call it as any other.
 pub use perago_macros::task;
 use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;

@@ -48,9 +48,16 @@ impl std::fmt::Display for Silent {
 
 impl std::error::Error for Silent {}
 
+/// Says that the body runs, and where: whoever sees the file sees all of it.
+fn say_started(folder: &Path) -> io::Result<()> {
+    let part = folder.join("started.part");
+    fs::write(&part, process::id().to_string())?;
+    fs::rename(part, folder.join("started"))
+}
+
 /// Says that the body runs, and waits until the test lets it go on.
 fn gate(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join("started"), process::id().to_string())?;
+    say_started(folder)?;
     while !folder.join("go").exists() {
         thread::sleep(Duration::from_millis(10));
     }
@@ -59,7 +66,7 @@ fn gate(folder: &Path) -> io::Result<()> {
 
 /// The same, ending as soon as it is told to stop.
 fn gate_until_cancelled(folder: &Path) -> Result<(), TaskError> {
-    fs::write(folder.join("started"), process::id().to_string())?;
+    say_started(folder)?;
     let cancellation = perago::cancellation();
     while !folder.join("go").exists() {
         cancellation.sleep(Duration::from_millis(10))?;
@@ -107,14 +114,12 @@ fn overflow(depth: u64) -> u64 {
 }
 
 /// Takes memory until there is none.
-fn take_memory(folder: &Path) -> io::Result<()> {
+fn take_memory() {
     let group = PathBuf::from(env::var_os("SUITE_CGROUP").unwrap_or_default());
-    fs::write(folder.join("started"), process::id().to_string())?;
     let mut taken = Vec::new();
     while group.exists() {
         taken.push(vec![b'x'; 1_000_000]);
     }
-    Ok(())
 }
 
 fn write_log(text: &str) -> io::Result<()> {
@@ -152,12 +157,12 @@ fn scenario(params: Params) -> Result<Output, TaskError> {
             Err(error) => fs::write(folder.join("caught"), error.reason())?,
         },
         "native" => {
-            fs::write(folder.join("started"), process::id().to_string())?;
+            say_started(&folder)?;
             loop {
                 std::hint::spin_loop();
             }
         }
-        "memory" => take_memory(&folder)?,
+        "memory" => take_memory(),
         "thread" => {
             thread::spawn(|| thread::sleep(Duration::from_secs(600)));
         }

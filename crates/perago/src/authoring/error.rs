@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use perago_contract::FailureCode;
 
@@ -48,13 +49,13 @@ impl TaskError {
     /// What Conductor shows: the error and its causes, none of them twice.
     pub fn reason(&self) -> String {
         let mut reason = self.cause.to_string();
-        let mut source = self.cause.source();
-        while let Some(error) = source {
+        let mut next = cause_of(&*self.cause);
+        while let Some(error) = next {
             let text = error.to_string();
             if !reason.contains(&text) {
                 reason = if reason.is_empty() { text } else { format!("{reason}: {text}") };
             }
-            source = error.source();
+            next = cause_of(error);
         }
         if reason.is_empty() { "the body failed without a reason".to_owned() } else { reason }
     }
@@ -92,9 +93,17 @@ fn is_terminal(error: &(dyn Error + 'static)) -> bool {
         if error.is::<TerminalError>() {
             return true;
         }
-        next = error.source();
+        next = cause_of(error);
     }
     false
+}
+
+/// What caused an error. The error inside of an `io::Error` speaks for it, so its own `source` leaves that out.
+fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 /// An error that ends retries wherever it is the cause of what a body returns: for error types of an author's own.
@@ -123,8 +132,6 @@ impl Error for TerminalError {}
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The executor: this binary, started again by the supervisor, running bodies of one task.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -154,6 +154,8 @@ impl Executor {
                 metrics: self.metrics.clone(),
             };
             let ended = self.runnable.run(input);
+            // Half a line would come with the next body. Nobody reads what cannot be written.
+            let _ = io::stdout().flush();
             self.channel.send(&FromExecutor::Ended(Box::new(ended)))?;
         }
         Ok(())

@@ -164,12 +164,12 @@ fn give_defaults(keywords: &mut Map<String, Value>) {
     let is_required =
         |name: &str| required.as_array().is_some_and(|names| names.iter().any(|required| required == name));
     let Some(Value::Object(properties)) = keywords.get_mut("properties") else { return };
-    for (name, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
+    for (name, property) in properties {
         if *property == Value::Bool(true) {
             *property = json!({});
         }
-        let _ = name;
         if let Some(property) = property.as_object_mut()
+            && !is_required(name)
             && !property.contains_key("default")
             && takes_null(property)
         {
