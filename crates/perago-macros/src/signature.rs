@@ -1,7 +1,6 @@
 //! The signature of a body: which of its parameters is what.
 
 use proc_macro2::Span;
-use syn::spanned::Spanned as _;
 use syn::{Error, FnArg, PatType, ReturnType, Type};
 
 use crate::options::Errors;
@@ -144,7 +143,7 @@ fn check_order(arguments: &[&PatType], promised: Promised, parentheses: Span) ->
     let position =
         |name: &str| arguments.iter().position(|argument| type_name(&argument.ty) == Some(name.into()));
     let (workspace, metrics) = (position("Workspace"), position("Metrics"));
-    let refuse = |index: usize, message: String| Err(Error::new(arguments[index].ty.span(), message));
+    let refuse = |index: usize, message: String| Err(Error::new_spanned(&arguments[index].ty, message));
     match (workspace, promised.workspace) {
         (Some(index), false) => {
             return refuse(index, "a body with a workspace needs `workspace` in #[perago::task(…)]".into());
@@ -167,14 +166,17 @@ fn check_order(arguments: &[&PatType], promised: Promised, parentheses: Span) ->
     if arguments.len() == number {
         return Ok(());
     }
-    let place = arguments.get(number).map_or(parentheses, |extra| extra.span());
     let missing = match (promised.workspace && workspace.is_none(), promised.metrics && metrics.is_none()) {
         _ if arguments.len() > number => "",
         (true, _) => ", and `workspace: perago::Workspace` is missing",
         (_, true) => ", and `metrics: perago::Metrics` is missing",
         _ => ", and `params` is missing",
     };
-    Err(Error::new(place, format!("the body of this task takes {wanted}{missing}")))
+    let message = format!("the body of this task takes {wanted}{missing}");
+    Err(match arguments.get(number) {
+        Some(extra) => Error::new_spanned(extra, message),
+        None => Error::new(parentheses, message),
+    })
 }
 
 /// The last name in a type's path, behind any `&`.

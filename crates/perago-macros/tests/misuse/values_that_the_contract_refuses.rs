@@ -6,7 +6,7 @@ mod support;
 use perago::{Metrics, TaskError, Workspace};
 use support::{Output, Params};
 
-#[perago::task(name = "../songs", owner_email = "nobody")]
+#[perago::task(name = "../songs", owner_email = "ops@example.com")]
 fn names(_: Params) -> Result<Output, TaskError> {
     Ok(Output {})
 }
@@ -23,7 +23,6 @@ fn empty_names(_: Params) -> Result<Output, TaskError> {
         prefix = "../other",
         pre = [
             require_file("/etc/passwd"),
-            require_file("*.txt"),
             require_glob("*.txt", min_count = 5, max_count = 2),
             require_dir("in", min_count = 1),
         ],
@@ -47,7 +46,7 @@ fn bounds(_: Params, _: Metrics) -> Result<Output, TaskError> {
     owner_email = "ops@example.com",
     controls(
         retry(count = -1, delay_seconds = -5),
-        timeout(response_seconds = 0),
+        timeout(response_seconds = -60),
         publish_budget(
             observed_merge_p99_seconds = 20,
             safety_margin_seconds = 10,

@@ -1,4 +1,4 @@
-#[path = "../support/mod.rs"]
+#[path = "../../support/mod.rs"]
 mod support;
 
 use perago::TaskError;
