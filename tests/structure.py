@@ -52,6 +52,7 @@ MAY_USE = {
     },
     "perago-python": {"perago", "perago-contract", "perago-metrics", "perago-worker", "perago-workspace"},
     "perago-suite": {"perago"},
+    "perago-examples": {"perago"},
 }
 # The pure centre: no runtime, no network, no interpreter.
 PURE = {"perago-contract", "perago-metrics"}

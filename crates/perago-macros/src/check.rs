@@ -12,29 +12,34 @@ use crate::options::{Errors, Item, Value as Given};
 
 /// Checks the name of a task.
 pub(crate) fn name(expr: &Expr) -> syn::Result<()> {
-    judge(text_of(expr).map(|name| check_task_name(&name)), expr)
+    judge(text(expr)?.map(|name| check_task_name(&name)), expr)
 }
 
 /// Checks its owner.
 pub(crate) fn owner_email(expr: &Expr) -> syn::Result<()> {
-    judge(text_of(expr).map(|owner| check_owner_email(&owner)), expr)
+    judge(text(expr)?.map(|owner| check_owner_email(&owner)), expr)
 }
 
 /// Checks the prefix of a workspace.
 pub(crate) fn prefix(expr: &Expr) -> syn::Result<()> {
-    judge(text_of(expr).map(|prefix| normalise_prefix(&prefix).map(drop)), expr)
+    judge(text(expr)?.map(|prefix| normalise_prefix(&prefix).map(drop)), expr)
+}
+
+/// The text of a literal; another literal is refused, and any other expression is left to the compiler.
+fn text(expr: &Expr) -> syn::Result<Option<String>> {
+    kind(expr, "a text in quotes", Value::is_string).map(|()| text_of(expr))
 }
 
 fn judge(judged: Option<Result<(), ContractError>>, expr: &Expr) -> syn::Result<()> {
     match judged {
-        Some(Err(error)) => Err(Error::new_spanned(expr, text(&error))),
+        Some(Err(error)) => Err(Error::new_spanned(expr, message(&error))),
         _ => Ok(()),
     }
 }
 
 /// Checks a guardrail with its literal path and counts.
 pub(crate) fn guardrail(kind: &str, path: &Expr, counts: &[(String, &Expr)], call: &Expr) -> syn::Result<()> {
-    let Some(path) = text_of(path) else { return Ok(()) };
+    let Some(path) = text(path)? else { return Ok(()) };
     let mut guardrail = json!({"kind": kind, "path": path});
     for (name, expr) in counts {
         let Some(count) = value_of(expr) else { return Ok(()) };
@@ -44,7 +49,7 @@ pub(crate) fn guardrail(kind: &str, path: &Expr, counts: &[(String, &Expr)], cal
         serde_json::from_value(guardrail).map_err(|error| Error::new_spanned(call, error))?;
     let mut errors = Errors::default();
     for violation in guardrail.violations() {
-        errors.add(Error::new_spanned(call, text(&violation)));
+        errors.add(Error::new_spanned(call, message(&violation)));
     }
     errors.finish(())
 }
@@ -59,7 +64,7 @@ pub(crate) fn buckets(items: &[Item]) -> syn::Result<()> {
         match spec {
             Ok(spec) => {
                 for violation in spec.violations() {
-                    errors.add(Error::new(item.span, text(&violation)));
+                    errors.add(Error::new(item.span, message(&violation)));
                 }
             }
             Err(_) => errors.add(Error::new(
@@ -83,14 +88,14 @@ pub(crate) fn controls(group: &str, items: &[Item], span: Span) -> syn::Result<(
         serde_json::from_value(json!({group: fields})).map_err(|error| Error::new(span, error))?;
     let mut errors = Errors::default();
     for violation in controls.violations() {
-        let message = text(&violation);
-        let at = items.iter().find(|item| message.contains(&format!(".{} ", item.name)));
-        errors.add(Error::new(at.map_or(span, |item| item.span), message));
+        let said = message(&violation);
+        let at = items.iter().find(|item| said.contains(&format!(".{} ", item.name)));
+        errors.add(Error::new(at.map_or(span, |item| item.span), said));
     }
     errors.finish(())
 }
 
-fn text(error: &ContractError) -> String {
+fn message(error: &ContractError) -> String {
     match error.hint() {
         Some(hint) => format!("{error}\nhint: {hint}"),
         None => error.to_string(),

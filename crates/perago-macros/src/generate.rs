@@ -1,6 +1,6 @@
 //! What a declaration stands for: an implementation of the hidden trait `perago::__private::Task`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, Ident};
@@ -56,6 +56,9 @@ fn implementation(
     let Signature { params, returned, is_async, .. } = signature;
     let is_async = *is_async || new.is_some_and(|new| new.is_async);
     let set_up = set_up(new);
+    // A result that does not fit is refused where it stands.
+    let place = Span::call_site().located_at(returned.span());
+    let body = quote_spanned!(place=> ::perago::__private::body::<Self, #params, #returned>);
     quote! {
         #[allow(clippy::all, clippy::pedantic, unused_qualifications)]
         const _: () = {
@@ -74,7 +77,7 @@ fn implementation(
                 }
 
                 fn body() -> ::perago::__private::Body<Self> {
-                    ::perago::__private::body::<Self, #params, #returned>(|task, call| {
+                    #body(|task, call| {
                         let _ = task;
                         #call
                     })
@@ -90,19 +93,19 @@ fn set_up(new: Option<&New>) -> TokenStream {
     };
     let built = quote_spanned!(new.span=> Self::new());
     let built = if new.is_async { quote!(set_up.block_on(#built)) } else { built };
-    if new.is_infallible {
-        quote!(let _ = set_up; ::core::result::Result::Ok(#built))
-    } else {
-        quote!(let _ = set_up; #built.map_err(::core::convert::Into::into))
+    match &new.result {
+        None => quote!(let _ = set_up; ::core::result::Result::Ok(#built)),
+        Some(result) => quote!(let _ = set_up; ::perago::__private::built::<Self, #result>(#built)),
     }
 }
 
 /// Calls the body.
 fn call(signature: &Signature, body: &TokenStream) -> TokenStream {
     let given = |argument: &Argument, name: &Ident| {
-        let value = if argument.is_reference() { quote!(&#name) } else { quote!(#name) };
         // A type that is not ours is refused where it stands.
-        quote_spanned!(argument.ty.span()=> #value,)
+        let place = Span::call_site().located_at(argument.ty.span());
+        let name = Ident::new(&name.to_string(), place);
+        if argument.is_reference() { quote_spanned!(place=> &#name,) } else { quote_spanned!(place=> #name,) }
     };
     let (workspace, metrics) = (format_ident!("workspace"), format_ident!("metrics"));
     let first = signature.workspace.as_ref().map(|argument| given(argument, &workspace));

@@ -116,12 +116,20 @@ impl Item {
 /// Refuses names that are not known, and those that stand twice.
 pub(crate) fn check_names(items: &[Item], known: &[&str], owner: &str) -> syn::Result<()> {
     let mut errors = Errors::default();
+    for item in items.iter().filter(|item| !known.contains(&item.name.as_str())) {
+        let message =
+            format!("unknown option `{}` of {owner}; known options: {}", item.name, known.join(", "));
+        errors.add(Error::new(item.span, message));
+    }
+    errors.take(check_twice(items, owner));
+    errors.finish(())
+}
+
+/// Refuses names that stand twice.
+pub(crate) fn check_twice(items: &[Item], owner: &str) -> syn::Result<()> {
+    let mut errors = Errors::default();
     for (index, item) in items.iter().enumerate() {
-        if !known.contains(&item.name.as_str()) {
-            let message =
-                format!("unknown option `{}` of {owner}; known options: {}", item.name, known.join(", "));
-            errors.add(Error::new(item.span, message));
-        } else if items[..index].iter().any(|earlier| earlier.name == item.name) {
+        if items[..index].iter().any(|earlier| earlier.name == item.name) {
             errors.add(Error::new(item.span, format!("option `{}` of {owner} is given twice", item.name)));
         }
     }

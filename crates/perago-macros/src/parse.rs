@@ -94,8 +94,8 @@ pub(crate) enum Shape {
 pub(crate) struct New {
     /// Whether it is awaited.
     pub(crate) is_async: bool,
-    /// Whether it returns `Self`, and not a `Result`.
-    pub(crate) is_infallible: bool,
+    /// What it returns, unless that is `Self`.
+    pub(crate) result: Option<Type>,
     /// Its name, for messages about it.
     pub(crate) span: Span,
 }
@@ -136,7 +136,10 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
         return Err(Error::new_spanned(path, "#[perago::task] stands on an `impl` block without a trait"));
     }
     if !block.generics.params.is_empty() {
-        return Err(Error::new_spanned(&block.generics, "a task has no generic parameters"));
+        return Err(Error::new_spanned(
+            &block.generics,
+            "a task has no generic parameters: Conductor knows one schema",
+        ));
     }
     let new = method(&block, "new").ok_or_else(|| {
         Error::new_spanned(
@@ -153,10 +156,13 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
             "`new` takes no arguments: settings come from the environment",
         ));
     }
-    let is_infallible = matches!(&new.sig.output, ReturnType::Type(_, ty) if is_self(ty, &block.self_ty));
-    if matches!(new.sig.output, ReturnType::Default) {
-        return Err(Error::new_spanned(&new.sig.ident, "`new` returns `Self`, or a Result of it"));
-    }
+    let result = match &new.sig.output {
+        ReturnType::Type(_, ty) if is_self(ty, &block.self_ty) => None,
+        ReturnType::Type(_, ty) => Some((**ty).clone()),
+        ReturnType::Default => {
+            return Err(Error::new_spanned(&new.sig.ident, "`new` returns `Self`, or a Result of it"));
+        }
+    };
     let is_shared = matches!(
         run.sig.inputs.first(),
         Some(FnArg::Receiver(receiver)) if receiver.reference.is_some() && receiver.mutability.is_none()
@@ -168,7 +174,7 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
         ));
     }
     let signature = signature::read(&run.sig, run.sig.inputs.iter().skip(1), promised)?;
-    let new = New { is_async: new.sig.asyncness.is_some(), is_infallible, span: new.sig.ident.span() };
+    let new = New { is_async: new.sig.asyncness.is_some(), result, span: new.sig.ident.span() };
     Ok(Shape::State(Box::new(block), Box::new(signature), new))
 }
 
@@ -195,7 +201,7 @@ fn read_options(items: &[Item]) -> syn::Result<Options> {
     let name = errors.take(required("name").and_then(|item| checked(item, check::name)));
     let owner_email = errors.take(required("owner_email").and_then(|item| checked(item, check::owner_email)));
     let description = optional(items, "description", &mut errors, |expr| {
-        check::kind(expr, "a text", serde_json::Value::is_string)
+        check::kind(expr, "a text in quotes", serde_json::Value::is_string)
     });
     let strict_params = optional(items, "strict_params", &mut errors, is_bool);
     let workspace = options::find(items, "workspace").map(|item| errors.take(read_workspace(item)));
@@ -295,6 +301,9 @@ fn read_guardrail(rule: &Expr) -> syn::Result<Guardrail> {
             _ => None,
         };
         match name.filter(|(name, _)| options::COUNTS.contains(&name.as_str())) {
+            Some((name, _)) if counts.iter().any(|(earlier, _)| *earlier == name) => {
+                return Err(Error::new_spanned(argument, format!("bound `{name}` of {kind} is given twice")));
+            }
             Some(count) => counts.push(count),
             None => {
                 let message = format!("known bounds of a guardrail: {} = …", options::COUNTS.join(" = …, "));
@@ -313,13 +322,15 @@ fn read_metrics(item: &Item) -> syn::Result<Metrics> {
     let mut errors = Errors::default();
     errors.take(options::check_names(items, options::METRICS, "metrics"));
     let mut metrics = Metrics::default();
-    for switch in items.iter().filter(|item| item.name != "buckets") {
+    let is_switch = |item: &&Item| item.name != "buckets" && options::METRICS.contains(&item.name.as_str());
+    for switch in items.iter().filter(is_switch) {
         if let Some(expr) = errors.take(checked(switch, is_bool)) {
             metrics.switches.push((Ident::new(&switch.name, switch.span), expr));
         }
     }
     if let Some(buckets) = options::find(items, "buckets") {
         if let Some(bounds) = errors.take(buckets.group()) {
+            errors.take(options::check_twice(bounds, "buckets"));
             errors.take(check::buckets(bounds));
             for bound in bounds {
                 if let Some(expr) = errors.take(bound.expr()) {

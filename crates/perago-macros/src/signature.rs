@@ -1,10 +1,18 @@
 //! The signature of a body: which of its parameters is what.
 
 use proc_macro2::Span;
-use syn::spanned::Spanned as _;
 use syn::{Error, FnArg, PatType, ReturnType, Type};
 
 use crate::options::Errors;
+
+const NAMED_FIELDS: &str =
+    "params are a struct with named fields: their names are the keys in the input of the task";
+
+/// Types that authors try first.
+const WITHOUT_FIELDS: &[&str] = &[
+    "String", "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "isize", "u8", "u16", "u32", "u64",
+    "usize", "Vec", "Option", "PathBuf",
+];
 
 /// A body, as it is called.
 pub(crate) struct Signature {
@@ -79,9 +87,7 @@ pub(crate) fn read<'a>(
     let at = usize::from(promised.workspace);
     let argument = |index: usize| Argument { ty: (*arguments[index].ty).clone() };
     let params = argument(at).ty;
-    if let Type::Reference(reference) = &params {
-        errors.add(Error::new_spanned(reference, "the body owns its params: take them without `&`"));
-    }
+    errors.take(check_params(&params));
     errors.finish(Signature {
         is_async: signature.asyncness.is_some(),
         params,
@@ -119,13 +125,25 @@ fn returned(signature: &syn::Signature) -> syn::Result<Type> {
     }
 }
 
+/// Refuses types that are no struct of the author's, as far as their text tells.
+fn check_params(params: &Type) -> syn::Result<()> {
+    let message = match params {
+        Type::Reference(_) => "the body owns its params: take them without `&`",
+        Type::ImplTrait(_) => "a task has no generic parameters: Conductor knows one schema",
+        Type::Tuple(_) | Type::Array(_) | Type::Slice(_) => NAMED_FIELDS,
+        _ if type_name(params).is_some_and(|name| WITHOUT_FIELDS.contains(&name.as_str())) => NAMED_FIELDS,
+        _ => return Ok(()),
+    };
+    Err(Error::new_spanned(params, message))
+}
+
 /// Holds number and kinds of the parameters against what the attribute promises.
 fn check_order(arguments: &[&PatType], promised: Promised, parentheses: Span) -> syn::Result<()> {
     let wanted = promised.parameters();
     let position =
         |name: &str| arguments.iter().position(|argument| type_name(&argument.ty) == Some(name.into()));
     let (workspace, metrics) = (position("Workspace"), position("Metrics"));
-    let refuse = |index: usize, message: String| Err(Error::new(arguments[index].ty.span(), message));
+    let refuse = |index: usize, message: String| Err(Error::new_spanned(&arguments[index].ty, message));
     match (workspace, promised.workspace) {
         (Some(index), false) => {
             return refuse(index, "a body with a workspace needs `workspace` in #[perago::task(…)]".into());
@@ -148,14 +166,17 @@ fn check_order(arguments: &[&PatType], promised: Promised, parentheses: Span) ->
     if arguments.len() == number {
         return Ok(());
     }
-    let place = arguments.get(number).map_or(parentheses, |extra| extra.span());
     let missing = match (promised.workspace && workspace.is_none(), promised.metrics && metrics.is_none()) {
         _ if arguments.len() > number => "",
         (true, _) => ", and `workspace: perago::Workspace` is missing",
         (_, true) => ", and `metrics: perago::Metrics` is missing",
         _ => ", and `params` is missing",
     };
-    Err(Error::new(place, format!("the body of this task takes {wanted}{missing}")))
+    let message = format!("the body of this task takes {wanted}{missing}");
+    Err(match arguments.get(number) {
+        Some(extra) => Error::new_spanned(extra, message),
+        None => Error::new(parentheses, message),
+    })
 }
 
 /// The last name in a type's path, behind any `&`.

@@ -28,6 +28,11 @@
 
 extern crate self as perago;
 
+/// The guide's blocks are compiled and run with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/en/tasks-in-rust.md")]
+mod guide {}
+
 mod arguments;
 mod authoring;
 mod commands;

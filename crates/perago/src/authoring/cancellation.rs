@@ -39,6 +39,16 @@ struct Shared {
 }
 
 /// The attempt is no longer this worker's.
+///
+/// ```
+/// # fn next_frame() -> Result<(), perago::Cancelled> { Err(perago::Cancelled) }
+/// fn body() -> Result<(), perago::TaskError> {
+///     // `?` ends the body; what it returns after its cancellation counts for nothing.
+///     next_frame()?;
+///     Ok(())
+/// }
+/// assert!(body().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the task is no longer this worker's to run")]
 pub struct Cancelled;
@@ -49,6 +59,12 @@ pub struct Cancelled;
 /// the body itself and hand the token on. Outside of an attempt, as in tests, it never fires.
 ///
 /// An `async` body that has asked for it ends by itself; one that has not is dropped at its next `await`.
+///
+/// ```
+/// let cancellation = perago::cancellation();
+/// let helper = std::thread::spawn(move || cancellation.is_cancelled());
+/// assert!(!helper.join().unwrap());
+/// ```
 pub fn cancellation() -> Cancellation {
     let cancellation = attempts::current().map(|running| running.cancellation).unwrap_or_default();
     cancellation.shared.is_taken.store(true, Ordering::Release);

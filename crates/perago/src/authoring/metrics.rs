@@ -21,6 +21,12 @@ pub struct Metrics {
 }
 
 /// A number of any kind.
+///
+/// ```
+/// use perago::Number;
+///
+/// assert_eq!((3_u8.as_f64(), (-2_i64).as_f64(), 0.5_f32.as_f64()), (3.0, -2.0, 0.5));
+/// ```
 pub trait Number: Copy {
     /// The number as metrics hold it.
     fn as_f64(self) -> f64;

@@ -3,7 +3,9 @@
 pub use perago_contract as contract;
 
 pub use super::body::{Call, SetUp};
-pub use super::task::{Body, Declaration, Returned, Task, TaskOutput, TaskParams, body};
+pub use super::task::{
+    Body, Built, Declaration, Returned, Task, TaskFailure, TaskOutput, TaskParams, body, built,
+};
 
 /// The bounds of buckets, whole numbers or not.
 pub fn bounds<N: super::Number>(bounds: impl IntoIterator<Item = N>) -> Vec<f64> {

@@ -40,21 +40,61 @@ impl<O: Serialize + JsonSchema> TaskOutput for O {}
 )]
 pub trait Returned {
     /// What Conductor gets.
-    type Output: TaskOutput;
+    type Output;
+    /// Why it gets nothing.
+    type Error;
 
-    /// The same with an error of ours.
+    /// The same as a plain result.
     ///
     /// # Errors
     /// What the body returned.
-    fn into_result(self) -> Result<Self::Output, TaskError>;
+    fn into_result(self) -> Result<Self::Output, Self::Error>;
 }
 
-impl<O: TaskOutput, E: Into<TaskError>> Returned for Result<O, E> {
+impl<O, E> Returned for Result<O, E> {
     type Output = O;
+    type Error = E;
 
-    fn into_result(self) -> Result<O, TaskError> {
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+/// What a body fails with: ours, or any error.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot fail with `{Self}`",
+    label = "needs to return `perago::TaskError` or a type that is an error",
+    note = "`perago::TaskError` takes every error by `?`; or implement `std::error::Error` for `{Self}`"
+)]
+pub trait TaskFailure: Into<TaskError> {}
+
+impl<E: Into<TaskError>> TaskFailure for E {}
+
+/// What `new` of a state may return besides the state itself.
+#[diagnostic::on_unimplemented(
+    message = "`new` cannot return `{Self}`",
+    label = "needs to be `Self`, or `Result<Self, Error>` of any error"
+)]
+pub trait Built<T> {
+    /// The state.
+    ///
+    /// # Errors
+    /// Why it could not be built.
+    fn built(self) -> Result<T, TaskError>;
+}
+
+impl<T, E: Into<TaskError>> Built<T> for Result<T, E> {
+    fn built(self) -> Result<T, TaskError> {
         self.map_err(Into::into)
     }
+}
+
+/// The state that `new` has built.
+///
+/// # Errors
+/// What `new` returned.
+pub fn built<T, R: Built<T>>(returned: R) -> Result<T, TaskError> {
+    returned.built()
 }
 
 /// A declared task. Implemented by `#[perago::task]` and by nothing else.
@@ -92,11 +132,17 @@ pub struct Body<T> {
 /// refused once.
 pub fn body<T: 'static, P: TaskParams + 'static, R: Returned + 'static>(
     call: fn(&T, Call<P>) -> Result<R, TaskError>,
-) -> Body<T> {
+) -> Body<T>
+where
+    R::Output: TaskOutput,
+    R::Error: TaskFailure,
+{
     Body {
         describe: Declaration::describe::<P, R::Output>,
         run: Box::new(move |task, input, setting| {
-            attempt(input, setting, |given| call(task, given).and_then(R::into_result))
+            attempt(input, setting, |given| {
+                call(task, given).and_then(|returned| returned.into_result().map_err(Into::into))
+            })
         }),
     }
 }

@@ -38,6 +38,20 @@ pub struct Worker {
 }
 
 /// Collects the tasks of a [`Worker`].
+///
+/// ```
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// # struct Params {}
+/// # #[derive(serde::Serialize, schemars::JsonSchema)]
+/// # struct Output {}
+/// #[perago::task(name = "songs.count", owner_email = "ops@example.com")]
+/// fn count(_: Params) -> Result<Output, perago::TaskError> {
+///     Ok(Output {})
+/// }
+///
+/// let worker: perago::Worker = perago::Worker::builder().task::<count>().build();
+/// # drop(worker);
+/// ```
 #[derive(Debug, Default)]
 pub struct WorkerBuilder {
     tasks: Vec<Registered>,

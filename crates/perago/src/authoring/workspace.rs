@@ -23,6 +23,11 @@ pub struct Workspace {
 }
 
 /// A path that leaves the workspace, or that the store cannot hold.
+///
+/// ```
+/// let error = perago::Workspace::at("/tmp").file("../secret").unwrap_err();
+/// assert!(error.to_string().contains("is no path of a workspace"));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path:?} is no path of a workspace: {rule}")]
 pub struct WorkspacePathError {
