@@ -253,10 +253,6 @@ fn control(group: &str, fields: &[(Ident, Field)]) -> TokenStream {
 
 /// Conductor's word as the contract's enums name it.
 fn camel_case(word: &str) -> String {
-    word.split('_')
-        .map(|part| {
-            let (first, rest) = part.split_at(1);
-            format!("{first}{}", rest.to_lowercase())
-        })
-        .collect()
+    let parts = word.split('_').map(|part| part.split_at(1));
+    parts.fold(String::new(), |camel, (first, rest)| camel + first + &rest.to_lowercase())
 }
