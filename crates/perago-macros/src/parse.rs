@@ -90,7 +90,7 @@ pub(crate) enum Shape {
     /// A function.
     Function(Box<ItemFn>, Box<Signature>),
     /// A type that is built once an executor.
-    State(Box<ItemImpl>, Box<Signature>, New),
+    State(Box<ItemImpl>, Box<Signature>, Box<New>),
 }
 
 /// The function that builds a state.
@@ -178,7 +178,7 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
     }
     let signature = signature::read(&run.sig, run.sig.inputs.iter().skip(1), promised)?;
     let new = New { is_async: new.sig.asyncness.is_some(), result, span: new.sig.ident.span() };
-    Ok(Shape::State(Box::new(block), Box::new(signature), new))
+    Ok(Shape::State(Box::new(block), Box::new(signature), Box::new(new)))
 }
 
 fn method<'a>(block: &'a ItemImpl, name: &str) -> Option<&'a ImplItemFn> {
