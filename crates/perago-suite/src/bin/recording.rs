@@ -47,10 +47,10 @@ fn recording(params: Rounds, metrics: Metrics) -> Result<Costs, TaskError> {
             .histogram
             .push(cost(params.samples, || metrics.histogram(black_box("items"), black_box(0.37), &[])));
         costs.histogram_with_two_labels.push(cost(params.samples, || {
-            metrics.histogram(black_box("chunks"), black_box(512), black_box(&labels))
+            metrics.histogram(black_box("chunks"), black_box(512), black_box(&labels));
         }));
         costs.timer_with_two_labels.push(cost(params.samples, || {
-            drop(metrics.timer(black_box("decode_seconds"), black_box(&labels)))
+            drop(metrics.timer(black_box("decode_seconds"), black_box(&labels)));
         }));
     }
     Ok(costs)
