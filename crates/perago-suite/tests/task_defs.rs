@@ -1,5 +1,7 @@
 //! The example tasks in Rust have each the TaskDef of its Python twin, byte for byte.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
