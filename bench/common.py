@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 from support.command import environment, perago_command  # noqa: E402
 from support.conductor import Conductor  # noqa: E402
 from support.processes import MARK, marked  # noqa: E402
+from support.rust import rust_program  # noqa: E402
 
-__all__ = ["MARK", "MODULES", "ROOT", "Conductor", "environment", "marked", "perago_command"]
+__all__ = ["MARK", "MODULES", "ROOT", "Conductor", "environment", "marked", "perago_command", "rust_program"]
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 """What an idle worker costs: memory, processor time, requests.
 
-    .venv/bin/python bench/idle.py [--conductor URL] [--seconds 600] [--slots 2] [--peer PEER_VENV/bin/perago]
+    .venv/bin/python bench/idle.py [--conductor URL] [--seconds 600] [--slots 2] [--rust] [--peer …]
 
 Memory is the sum of proportional set sizes over all processes. Requests are counted by a proxy in between.
 """
@@ -15,7 +15,16 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from common import cpu_seconds, parser, perago_command, pss_megabytes, quiet, server, worker
+from common import (
+    cpu_seconds,
+    parser,
+    perago_command,
+    pss_megabytes,
+    quiet,
+    rust_program,
+    server,
+    worker,
+)
 
 from support.waiting import until
 
@@ -55,16 +64,19 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--seconds", type=float, default=600)
     arguments.add_argument("--slots", type=int, default=2)
+    arguments.add_argument("--rust", action="store_true", help="measure the same task in Rust too")
     options = arguments.parse_args()
-    contenders = {"perago": perago_command()}
+    contenders = {"perago": (perago_command(), "echo")}
+    if options.rust:
+        contenders["perago, Rust"] = ([str(rust_program("echo"))], TASK)
     if options.peer:
-        contenders["peer 0.6.1"] = [str(options.peer)]
+        contenders["peer 0.6.1"] = ([str(options.peer)], "echo")
     with server(options.conductor) as conductor:
         conductor.define(TASK)
-        for name, command in contenders.items():
+        for name, (command, target) in contenders.items():
             with tempfile.TemporaryDirectory() as folder:
                 proxy = CountingProxy(conductor.url)
-                with worker(command, "echo", proxy.url, options.slots, Path(folder)) as started:
+                with worker(command, target, proxy.url, options.slots, Path(folder)) as started:
                     run = conductor.start(TASK, {"x": 1})
                     conductor.wait(run)
                     # The last executor may still be importing.
@@ -81,7 +93,7 @@ def measure(name: str, pids: list[int], proxy: CountingProxy, seconds: float) ->
     rate = (proxy.requests - requests) / elapsed
     memory = pss_megabytes(pids)
     print(
-        f"{name:<11} {len(pids)} processes  {memory:.1f} MB  {share:.2f} % of a core  {rate:.2f} requests/s"
+        f"{name:<12} {len(pids)} processes  {memory:.1f} MB  {share:.2f} % of a core  {rate:.2f} requests/s"
         f"  over {elapsed:.0f} s"
     )
 

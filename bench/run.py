@@ -22,10 +22,11 @@ def main() -> int:
     peer = ["--peer", str(options.peer)] if options.peer else []
     steps = [
         ["cli.py", *peer],
-        ["idle.py", "--seconds", "60", *peer],
+        ["idle.py", "--seconds", "60", "--rust", *peer],
         ["stop.py", "--stops", "20", "--kills", "5"],
         ["slot_recovery.py", "--kills", "10"],
-        ["throughput.py", "--pairs", "3", "--tasks", "2000"],
+        ["throughput.py", "--pairs", "3", "--tasks", "2000", "--rust"],
+        ["rust.py"],
         ["recorder.py", *peer],
         ["export.py"],
         ["workspace.py", "--rounds", "2", *peer],

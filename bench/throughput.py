@@ -1,6 +1,7 @@
 """Tasks a second of an echo task, beside a bare poll-and-update loop with the same slots and rule.
 
-    .venv/bin/python bench/throughput.py [--conductor URL] [--pairs 10] [--tasks 500] [--slots 2] [--peer …]
+    .venv/bin/python bench/throughput.py [--conductor URL] [--pairs 10] [--tasks 500] [--slots 2] [--rust]
+        [--peer PEER_VENV/bin/perago]
 
 The tasks are queued first. A run is timed from the first claim to the last accepted update, as the server's
 own records say, so that starting a process does not count. Loop and worker take turns, and in every second
@@ -16,7 +17,16 @@ import time
 import uuid
 from pathlib import Path
 
-from common import Conductor, build_example, parser, perago_command, server, spread, worker
+from common import (
+    Conductor,
+    build_example,
+    parser,
+    perago_command,
+    rust_program,
+    server,
+    spread,
+    worker,
+)
 
 TASK = "bench.echo"
 LOOK_EVERY_SECONDS = 1.0
@@ -48,11 +58,17 @@ def main() -> None:
     arguments.add_argument("--pairs", type=int, default=10)
     arguments.add_argument("--tasks", type=int, default=500)
     arguments.add_argument("--slots", type=int, default=2)
+    arguments.add_argument("--rust", action="store_true", help="measure the same task in Rust too")
     options = arguments.parse_args()
     loop = build_example("perago-conductor", "bare_loop")
-    rates: dict[str, list[float]] = {"bare loop": [], "perago": []}
+    rates: dict[str, list[float]] = {"bare loop": []}
+    # What each runs, and how its command names the task.
+    commands = {"perago": (perago_command(), "echo")}
+    if options.rust:
+        commands["perago, Rust"] = ([str(rust_program("echo"))], TASK)
     if options.peer:
-        rates["peer 0.6.1"] = []
+        commands["peer 0.6.1"] = ([str(options.peer)], "echo")
+    rates |= {name: [] for name in commands}
     with server(options.conductor) as conductor, tempfile.TemporaryDirectory() as folder:
         conductor.define(TASK)
         for number in range(-WARM_UPS + 1, options.pairs + 1):
@@ -64,10 +80,10 @@ def main() -> None:
                     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
                     seconds = seconds_of(conductor, runs)
                 else:
-                    command = perago_command() if name == "perago" else [str(options.peer)]
+                    command, target = commands[name]
                     place = Path(folder) / uuid.uuid4().hex
                     place.mkdir()
-                    with worker(command, "echo", conductor.url, options.slots, place):
+                    with worker(command, target, conductor.url, options.slots, place):
                         seconds = seconds_of(conductor, runs)
                 rate = options.tasks / seconds
                 print(
@@ -78,7 +94,7 @@ def main() -> None:
                     measured.append(rate)
         print(f"{conductor.kind} server, {options.slots} slots, {options.pairs} pairs, {options.tasks} tasks")
     for name, measured in rates.items():
-        print(f"{name:<11} {spread(measured, 1)} tasks/s")
+        print(f"{name:<12} {spread(measured, 1)} tasks/s")
     for name, measured in rates.items():
         if name != "bare loop":
             ratios = [own / bare for own, bare in zip(measured, rates["bare loop"], strict=True)]

@@ -39,16 +39,20 @@ MAY_USE = {
         "perago-workspace",
     },
     "perago-dev": set(),
+    "perago-macros": {"perago-contract"},
     "perago": {
         "perago-contract",
         "perago-conductor",
         "perago-dev",
         "perago-lakefs",
+        "perago-macros",
         "perago-metrics",
         "perago-worker",
         "perago-workspace",
     },
     "perago-python": {"perago", "perago-contract", "perago-metrics", "perago-worker", "perago-workspace"},
+    "perago-suite": {"perago"},
+    "perago-examples": {"perago"},
 }
 # The pure centre: no runtime, no network, no interpreter.
 PURE = {"perago-contract", "perago-metrics"}

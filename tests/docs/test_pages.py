@@ -45,7 +45,7 @@ def test_both_languages_have_the_same_structure(pair: tuple[Path, Path]) -> None
 
 @pytest.mark.parametrize("pair", pages.pairs(), ids=identity)
 def test_both_languages_have_the_same_code(pair: tuple[Path, Path]) -> None:
-    languages = ("python", "json", "console", "ini")
+    languages = ("python", "rust", "json", "toml", "console", "ini")
     english, chinese = (
         [block for block in pages.blocks(page) if block.language in languages] for page in pair
     )

@@ -80,15 +80,15 @@ def commands(page: Path) -> list[Command]:
     return [command for command in found if not command.text.startswith("make ")]
 
 
-def script(page: Path, address: str) -> str:
-    """The page's commands as one script; output goes to files by the number of the command."""
+def script(commands: list[Command], address: str) -> str:
+    """Commands as one script; output goes to files by the number of the command."""
     lines = [PREAMBLE]
-    for number, command in enumerate(commands(page)):
+    for number, command in enumerate(commands):
         text = command.text.replace(PORT, address)
         output = f"{number}.out"
         awaited = next((answer for part, answer in AWAITED.items() if part in text), None)
-        if text == "perago dev &":
-            text = f"perago dev --listen {address} &"
+        if text.endswith(" dev &"):
+            text = f"{text[:-2]} --listen {address} &"
         if text.endswith(" &"):
             wanted = command.shown[0].partition(": ")[0] + ": "
             lines.append(f"{text[:-2]} > {output} 2>&1 &")
@@ -153,7 +153,7 @@ def test_every_command_does_what_the_page_says(page: Path, tmp_path: Path) -> No
     variables = environment(tmp_path)
     variables["PATH"] = on_path(tmp_path) + ":" + variables["PATH"]
     done = subprocess.run(
-        ["bash", "-c", script(page, free_address())],
+        ["bash", "-c", script(commands(page), free_address())],
         cwd=project,
         env=variables,
         capture_output=True,

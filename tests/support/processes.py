@@ -25,7 +25,7 @@ class Process:
     @property
     def is_executor(self) -> bool:
         """Whether it runs bodies."""
-        return "perago._executor" in self.command
+        return "perago._executor" in self.command or "--perago-executor" in self.command
 
 
 def marked(mark: str) -> list[Process]:

@@ -39,6 +39,7 @@ class Worker(WorkerProcess):
         task: The name of the task that the scenario module declares.
         module: The module to start.
         modules: The folder that it is in.
+        program: A binary of tasks in Rust, which is started instead.
         arguments: Further arguments of `perago start`.
         poll_timeout: The longest poll; each stop waits for the one that is under way, and the suites stop
             hundreds of workers. None leaves the default.
@@ -55,6 +56,7 @@ class Worker(WorkerProcess):
         module: str = "scenario",
         wrapper: Sequence[str] = (),
         modules: str = str(MODULES),
+        program: Path | None = None,
         poll_timeout: str | None = "200ms",
         **variables: str,
     ) -> None:
@@ -68,7 +70,8 @@ class Worker(WorkerProcess):
         }
         if poll_timeout is not None:
             own["PERAGO_POLL_TIMEOUT"] = poll_timeout
-        command = [*wrapper, *perago_command(), "start", module, *arguments]
+        start = [*perago_command(), "start", module] if program is None else [str(program), "start"]
+        command = [*wrapper, *start, *arguments]
         super().__init__(command, environment(root, **{**own, **variables}), root, Path(modules))
 
     def __enter__(self) -> Worker:

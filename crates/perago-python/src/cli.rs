@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use perago::{DemoMaterial, GlobDialect, Host};
+use perago::{DemoMaterial, GlobDialect, Host, Targets};
 use perago_worker::executor::launch::ExecutorProgram;
 use pyo3::prelude::*;
 
@@ -35,15 +35,16 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
         program: interpreter.to_owned(),
         arguments: vec!["-c".to_owned(), code.to_owned()],
     };
-    let demo = DemoMaterial { songs: program(SONGS), package: "perago.demo".to_owned() };
+    let demo =
+        DemoMaterial { command: program(COMMAND), songs: program(SONGS), package: "perago.demo".to_owned() };
     let version = py.version_info();
     let glob_dialect = GlobDialect::of_python(version.major.into(), version.minor.into());
     let host = Host {
         executor: program(EXECUTOR),
         interpreter: Arc::new(PythonInterpreter::default()),
-        command: program(COMMAND),
+        targets: Targets::Modules,
         glob_dialect,
-        demo,
+        demo: Some(demo),
     };
     py.detach(|| perago::run(arguments, &host)).code()
 }

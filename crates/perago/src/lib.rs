@@ -1,10 +1,45 @@
-//! The Perago command line as a library: an authoring language brings a [`Host`] and calls [`run`].
+//! Perago: one typed function becomes a production task worker for Conductor.
+//!
+//! A task is a function, or a type with a state, under [`#[perago::task]`](task); [`main!`] makes a binary of tasks with
+//! the whole command line: `check`, `extract`, `run`, `start`, `dev`, `status` and `gc`.
+//!
+//! ```no_run
+//! use perago::TaskError;
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Params {
+//!     text: String,
+//! }
+//!
+//! #[derive(serde::Serialize, schemars::JsonSchema)]
+//! struct Output {
+//!     words: usize,
+//! }
+//!
+//! #[perago::task(name = "text.count", owner_email = "ops@example.com")]
+//! fn count(params: Params) -> Result<Output, TaskError> {
+//!     Ok(Output { words: params.text.split_whitespace().count() })
+//! }
+//!
+//! perago::main!(count);
+//! ```
+//!
+//! The same command line serves other languages: theirs brings a [`Host`] and calls [`run`].
+
+extern crate self as perago;
+
+/// The guide's blocks are compiled and run with the examples of this documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/en/tasks-in-rust.md")]
+mod guide {}
 
 mod arguments;
+mod authoring;
 mod commands;
 mod describe;
 mod executor_command;
 mod failure;
+mod grammar;
 pub mod interpreter;
 mod printer;
 mod transfer_bar;
@@ -12,10 +47,99 @@ mod transfer_bar;
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use clap::error::ErrorKind;
+/// Declares a task. Stands on a function, or on an `impl` block with `new` and `run`.
+///
+/// The body takes its parameters, with `workspace` the [`Workspace`] before them and with `metrics` the [`Metrics`] after
+/// them, both by value or by reference. It is `fn` or `async fn` and returns `Result<Output, Error>` of any error: `?`
+/// makes a failure that Conductor retries, [`TaskError::terminal`] one that it does not.
+///
+/// ```
+/// use perago::{Metrics, TaskError, Workspace};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Params {
+///     #[serde(default)]
+///     gain: f64,
+/// }
+///
+/// #[derive(serde::Serialize, schemars::JsonSchema)]
+/// struct Output {
+///     bytes: u64,
+/// }
+///
+/// #[perago::task(
+///     name = "audio.render",
+///     owner_email = "audio@example.com",
+///     description = "Renders the score.",
+///     workspace(prefix = "audio", pre = [require_glob("in/*.mid", min_count = 1)], post = [forbid_glob("**/*.tmp")]),
+///     metrics(buckets("render_seconds" = [0.1, 1, 10])),
+///     controls(
+///         retry(count = 5, logic = "EXPONENTIAL_BACKOFF", delay_seconds = 2),
+///         timeout(response_seconds = 300),
+///     ),
+/// )]
+/// async fn render(workspace: Workspace, params: Params, metrics: &Metrics) -> Result<Output, TaskError> {
+///     let _timer = metrics.timer("render_seconds", &[]);
+///     if params.gain > 12.0 {
+///         return Err(TaskError::terminal("nobody could listen to that"));
+///     }
+///     let path = workspace.file("out/score.wav")?;
+///     Ok(Output { bytes: std::fs::metadata(path)?.len() })
+/// }
+/// # fn main() {}
+/// ```
+///
+/// On an `impl` block the type is the task. `new` builds it once an executor, and may be `async` and fail; `run` is the
+/// body, with `&self` before what a function takes:
+///
+/// ```
+/// # use perago::TaskError;
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// # struct Params { text: String }
+/// # #[derive(serde::Serialize, schemars::JsonSchema)]
+/// # struct Output { known: bool }
+/// struct Lookup {
+///     words: Vec<String>,
+/// }
+///
+/// #[perago::task(name = "text.lookup", owner_email = "text@example.com")]
+/// impl Lookup {
+///     fn new() -> Result<Self, std::io::Error> {
+///         let text = std::fs::read_to_string("words.txt")?;
+///         Ok(Self { words: text.lines().map(str::to_owned).collect() })
+///     }
+///
+///     fn run(&self, params: Params) -> Result<Output, TaskError> {
+///         Ok(Output { known: self.words.contains(&params.text) })
+///     }
+/// }
+///
+/// perago::main!(Lookup);
+/// ```
+///
+/// The options, those of Python's `@task` by the same names:
+///
+/// | option | fields |
+/// | --- | --- |
+/// | `name`, `owner_email` | required |
+/// | `description`, `strict_params` | |
+/// | `workspace(…)` | `prefix`, `pre = […]`, `post = […]`, `read_only`, `on_moved_head = "fail"` or `"merge"`; rules are `require_file("…")`, `require_dir("…")`, `require_glob("…", min_count = …, max_count = …)`, `forbid_glob("…")` |
+/// | `metrics`, `metrics(…)` | `attempts`, `workspace_io`, `worker_capacity`, `buckets("name" = […])` |
+/// | `controls(…)` | `retry(count, logic, delay_seconds, max_delay_seconds, jitter_ms)`, `timeout(policy, seconds, response_seconds, poll_seconds, total_seconds)`, `limits(concurrent_exec_limit, rate_limit_frequency_in_seconds, rate_limit_per_frequency)`, `publish_budget(…)` |
+///
+/// A function stays what it is: tests call it as any other.
+pub use perago_macros::task;
 use perago_worker::executor::launch::ExecutorProgram;
 pub use perago_worker::workspace::GlobDialect;
+
+#[doc(hidden)]
+pub use crate::authoring::private as __private;
+pub use crate::authoring::{
+    Cancellation, Cancelled, Gauge, Histogram, Metrics, Number, TaskError, TerminalError, Timer, TimerHandle,
+    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation,
+};
 
 use crate::arguments::{Arguments, Command};
 use crate::interpreter::Interpreter;
@@ -31,17 +155,28 @@ pub struct Host {
     pub executor: ExecutorProgram,
     /// Runs bodies in this process.
     pub interpreter: Arc<dyn Interpreter>,
-    /// Starts this command line again, for the demo's workers.
-    pub command: ExecutorProgram,
+    /// What its authors name on the command line.
+    pub targets: Targets,
     /// What patterns of guardrails mean to its authors.
     pub glob_dialect: GlobDialect,
-    /// What the demo runs.
-    pub demo: DemoMaterial,
+    /// What the demo runs, if there is one.
+    pub demo: Option<DemoMaterial>,
+}
+
+/// What `check`, `extract`, `run` and `start` are given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Targets {
+    /// The import path of a module that declares one task.
+    Modules,
+    /// The name of one of these tasks, which the program itself holds.
+    Tasks(Vec<String>),
 }
 
 /// The demo's material in the authoring language.
 #[derive(Debug, Clone)]
 pub struct DemoMaterial {
+    /// Starts this command line again, for the demo's workers.
+    pub command: ExecutorProgram,
     /// Writes WAV files into a folder and lists them as JSON: gets the folder and the number of songs.
     pub songs: ExecutorProgram,
     /// Where the modules are that declare the tasks: each is named after its task, with `_` for the dot.
@@ -88,7 +223,10 @@ impl ExitStatus {
 /// Must be called before the process has a second thread: `start` forks its guardian.
 pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let printer = Printer::default();
-    let parsed = match Arguments::try_parse_from(arguments) {
+    let grammar = grammar::command(host, arguments.first().map(OsString::as_os_str));
+    let parsed =
+        grammar.try_get_matches_from(arguments).and_then(|found| Arguments::from_arg_matches(&found));
+    let parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             let rendered = error.render();
@@ -119,7 +257,7 @@ pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
         Command::Gc(options) => commands::gc::run(&options, &printer),
         Command::Dev(options) => commands::dev::run(&options, &printer),
         Command::Demo(options) => commands::demo::run(&options, host, &printer),
-        Command::Completion(options) => Ok(commands::completion::run(&options, &printer)),
+        Command::Completion(options) => Ok(commands::completion::run(&options, host, &printer)),
     };
     outcome.unwrap_or_else(|failure| failure.print(&printer))
 }

@@ -23,7 +23,7 @@ const LISTS: [&str; 5] = ["allOf", "anyOf", "items", "oneOf", "prefixItems"];
 const MAPS: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 
 /// Calls `visit` with each schema directly below one schema, and with nothing that is data.
-pub(super) fn map_subschemas(keywords: &mut Map<String, Value>, visit: &mut dyn FnMut(&mut Value)) {
+pub fn map_subschemas(keywords: &mut Map<String, Value>, visit: &mut dyn FnMut(&mut Value)) {
     for (keyword, value) in keywords.iter_mut() {
         let keyword = keyword.as_str();
         match value {

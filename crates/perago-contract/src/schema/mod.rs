@@ -11,7 +11,8 @@ mod references;
 use serde_json::Value;
 
 use crate::error::ContractError;
-use keywords::{as_object_type, map_subschemas};
+use keywords::as_object_type;
+pub use keywords::map_subschemas;
 
 /// Transforms the root schema of a model for a TaskDef.
 ///

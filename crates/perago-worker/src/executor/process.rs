@@ -14,7 +14,7 @@ use super::frame;
 use super::host::Connected;
 use super::launch::LAUNCH_VARIABLE;
 use super::message::{FromExecutor, LogLine, ToExecutor};
-use super::output::{LastLines, follow};
+use super::output::{Output, Pipe};
 use super::pool::{BodyEnd, Death, Executor, Inner, Live, Readiness};
 use super::{recycling, restart, stopping};
 use crate::guardian::{ExitStatus, GuardianEvent, SpawnRequest};
@@ -103,10 +103,10 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     let (sender, events) = mpsc::unbounded_channel();
     pool.by_token.borrow_mut().insert(token, sender);
     pool.executors[index].out_of_memory_before.set(pool.out_of_memory.count());
-    let last_lines = LastLines::default();
-    let started = start(pool, index, token, &last_lines).await;
+    let output = Output::default();
+    let started = start(pool, index, token, &output).await;
     let death = match started {
-        Ok(channel) => serve(pool, index, token, channel, events, &last_lines).await,
+        Ok(channel) => serve(pool, index, token, channel, events, &output).await,
         Err(error) => {
             let reason = error.to_string();
             announce(pool, Readiness::Refused(reason.clone()));
@@ -132,20 +132,16 @@ async fn run(pool: &Rc<Inner>, index: usize) -> Death {
     death
 }
 
-async fn start(
-    pool: &Rc<Inner>,
-    index: usize,
-    token: u64,
-    last_lines: &LastLines,
-) -> std::io::Result<Connected> {
+async fn start(pool: &Rc<Inner>, index: usize, token: u64, output: &Output) -> std::io::Result<Connected> {
     let mut connected = pool.host.spawn(request(pool, index, token)?).await?;
     for (pipe, source) in connected.output.take().into_iter().flatten().zip(["stdout", "stderr"]) {
-        let last = (source == "stderr").then(|| last_lines.clone());
+        let last = (source == "stderr").then(|| output.last_lines.clone());
         let for_lines = Rc::clone(pool);
-        tokio::task::spawn_local(follow(pipe, last, move |text| {
+        let pipe = output.add(Pipe::new(pipe, last, move |text| {
             let attempt = only_running(&for_lines, index);
             for_lines.body_line(raw_line(attempt, source, text));
-        }));
+        })?);
+        tokio::task::spawn_local(async move { pipe.follow().await });
     }
     Ok(connected)
 }
@@ -197,14 +193,14 @@ async fn serve(
     token: u64,
     channel: Connected,
     mut events: mpsc::UnboundedReceiver<GuardianEvent>,
-    last_lines: &LastLines,
+    output: &Output,
 ) -> Death {
     let Connected { mut reader, writer, .. } = channel;
     let (outbox, messages) = mpsc::unbounded_channel();
     tokio::task::spawn_local(write_all(Rc::clone(pool), token, writer, messages));
     let frames = async {
         while let Ok(Some(message)) = frame::read_async::<FromExecutor>(&mut reader).await {
-            on_message(pool, index, token, &outbox, last_lines, message);
+            on_message(pool, index, token, &outbox, output, message);
         }
     };
     tokio::pin!(frames);
@@ -250,7 +246,7 @@ async fn serve(
     let is_out_of_memory = status == Some(ExitStatus::Signal(libc::SIGKILL))
         && !is_ours
         && pool.out_of_memory.explains_death(pool.executors[index].out_of_memory_before.get());
-    Death { status, last_lines: last_lines.text(), is_stillborn: false, is_out_of_memory }
+    Death { status, last_lines: output.last_lines.text(), is_stillborn: false, is_out_of_memory }
 }
 
 async fn write_all(
@@ -275,7 +271,7 @@ fn on_message(
     index: usize,
     token: u64,
     outbox: &mpsc::UnboundedSender<ToExecutor>,
-    last_lines: &LastLines,
+    output: &Output,
     message: FromExecutor,
 ) {
     let executor = &pool.executors[index];
@@ -285,7 +281,7 @@ fn on_message(
                 token,
                 outbox: outbox.clone(),
                 running: HashMap::new(),
-                last_lines: last_lines.clone(),
+                last_lines: output.last_lines.clone(),
                 code_hash: code_hash_of(&description),
                 tasks: 0,
                 closed: false,
@@ -314,13 +310,14 @@ fn on_message(
             reached(KillPoint::InBody);
         }
         FromExecutor::Ended(ended) => {
+            output.settle(pool.options.slots_per_process == 1);
             stopping::on_ended(pool, index, token, ended);
             recycling::end_if_used_up(pool, index);
             pool.changed.notify_waiters();
         }
         FromExecutor::Log(line) => {
             if line.source == "stderr" {
-                last_lines.push(&line.message);
+                output.last_lines.push(&line.message);
             }
             pool.body_line(*line);
         }

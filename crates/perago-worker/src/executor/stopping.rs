@@ -17,15 +17,16 @@ use super::pool::{BodyEnd, Inner, SlotLease};
 const TERMINATES_WITHIN: Duration = Duration::from_secs(1);
 
 impl SlotLease {
-    /// Whether a body can be stopped: not in thread mode, where other attempts share the process.
+    /// Whether a body can be stopped for certain: not in thread mode, where other attempts share the process.
     pub fn can_stop_body(&self) -> bool {
         self.pool.options.slots_per_process == 1
     }
 
     /// Begins to stop the body of `attempt`, if it runs; returns at once. It is killed when it has not ended after
-    /// `grace`. One that cannot be stopped is left alone.
+    /// `grace`. One that cannot be stopped is told and left alone: whether it hears is up to its language.
     pub fn stop_body(&self, attempt: u64, grace: Duration) {
         if !self.can_stop_body() {
+            self.tell_body(attempt);
             return;
         }
         let token = {
@@ -44,6 +45,13 @@ impl SlotLease {
                 terminate(&pool, index, token, attempt).await;
             }
         });
+    }
+
+    fn tell_body(&self, attempt: u64) {
+        let live = self.executor().live.borrow();
+        if let Some(live) = live.as_ref().filter(|live| live.running.contains_key(&attempt)) {
+            let _ = live.outbox.send(ToExecutor::Cancel(attempt));
+        }
     }
 
     /// Waits until the body of `attempt` has ended, for at most `limit`; whether it has.

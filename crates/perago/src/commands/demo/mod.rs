@@ -26,24 +26,33 @@ use self::worker::Workers;
 use crate::arguments::DemoOptions;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::{ExitStatus, Host};
+use crate::{DemoMaterial, ExitStatus, Host};
 
 /// Runs the demo.
 pub(crate) fn run(options: &DemoOptions, host: &Host, printer: &Printer) -> Result<ExitStatus, Failure> {
+    let Some(material) = &host.demo else {
+        return Err(Failure::new("this program has no demo").with_status(ExitStatus::Usage));
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
-    let outcome = runtime.block_on(supervise(options, host, printer));
+    let outcome = runtime.block_on(supervise(options, host, material, printer));
     // A description in flight must not hold up Ctrl-C; its process dies with ours.
     runtime.shutdown_background();
     outcome
 }
 
-async fn supervise(options: &DemoOptions, host: &Host, printer: &Printer) -> Result<ExitStatus, Failure> {
+async fn supervise(
+    options: &DemoOptions,
+    host: &Host,
+    material: &DemoMaterial,
+    printer: &Printer,
+) -> Result<ExitStatus, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(internal)?;
     let folder = Folder::create()?;
     let mut workers = Workers::default();
-    let mut demo = Demo { host, printer, folder: &folder, style: Style::detect(), workers: &mut workers };
+    let mut demo =
+        Demo { host, material, printer, folder: &folder, style: Style::detect(), workers: &mut workers };
     let outcome = tokio::select! {
         outcome = demo.show(options.songs) => Some(outcome),
         _ = interrupt.recv() => None,
@@ -67,6 +76,7 @@ async fn supervise(options: &DemoOptions, host: &Host, printer: &Printer) -> Res
 /// What every step needs.
 struct Demo<'a> {
     host: &'a Host,
+    material: &'a DemoMaterial,
     printer: &'a Printer,
     folder: &'a Folder,
     style: Style,
@@ -89,12 +99,12 @@ impl Demo<'_> {
             server.base_url()
         )));
         progress.say("describing the tasks and playing the songs");
-        let prepared = prepare::prepare(self.host, self.folder, song_count).await?;
+        let prepared = prepare::prepare(self.host, self.material, self.folder, song_count).await?;
         let client = client(&server)?;
         pipeline::register(&client, &prepared.task_defs).await?;
         let store = Store::create(&server).await?;
         progress.say("starting the workers");
-        self.workers.start(&self.host.command, self.folder, &prepared.modules, &server).await?;
+        self.workers.start(&self.material.command, self.folder, &prepared.modules, &server).await?;
         self.printer.output(&self.style.dim(&format!(
             "{} ready after {:.1} s",
             counted(prepared.modules.len(), "worker"),
@@ -127,7 +137,7 @@ impl Demo<'_> {
         )));
         self.printer.output(&self.style.dim(&format!(
             "each task is a module: `perago start {}` runs one on servers of your own",
-            self.host.demo.module_of(pipeline::STEPS[1].task_name)
+            self.material.module_of(pipeline::STEPS[1].task_name)
         )));
         drop((client, store));
         server.shutdown().await;

@@ -10,9 +10,9 @@ use tokio::task::spawn_blocking;
 use super::folder::Folder;
 use super::internal;
 use super::pipeline::STEPS;
-use crate::Host;
 use crate::commands::check::task_def_of;
 use crate::failure::Failure;
+use crate::{DemoMaterial, Host};
 
 /// A WAV file to run a workflow for.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,12 +46,17 @@ pub(super) struct Prepared {
 }
 
 /// Describes the three tasks and has the songs played, all at once.
-pub(super) async fn prepare(host: &Host, folder: &Folder, song_count: u32) -> Result<Prepared, Failure> {
+pub(super) async fn prepare(
+    host: &Host,
+    material: &DemoMaterial,
+    folder: &Folder,
+    song_count: u32,
+) -> Result<Prepared, Failure> {
     let descriptions = STEPS.map(|step| {
-        let (host, module_target) = (host.clone(), host.demo.module_of(step.task_name));
+        let (host, module_target) = (host.clone(), material.module_of(step.task_name));
         spawn_blocking(move || task_def_of(&module_target, &host))
     });
-    let songs = play(host, folder, song_count).await?;
+    let songs = play(material, folder, song_count).await?;
     let mut task_defs = Vec::new();
     for described in descriptions {
         task_defs.push(described.await.map_err(internal)??);
@@ -59,14 +64,14 @@ pub(super) async fn prepare(host: &Host, folder: &Folder, song_count: u32) -> Re
     let modules = STEPS
         .map(|step| TaskModule {
             task_name: step.task_name,
-            module_target: host.demo.module_of(step.task_name),
+            module_target: material.module_of(step.task_name),
         })
         .into();
     Ok(Prepared { modules, task_defs, songs })
 }
 
-async fn play(host: &Host, folder: &Folder, song_count: u32) -> Result<Vec<SongFile>, Failure> {
-    let program = &host.demo.songs;
+async fn play(material: &DemoMaterial, folder: &Folder, song_count: u32) -> Result<Vec<SongFile>, Failure> {
+    let program = &material.songs;
     let output = Command::new(&program.program)
         .args(&program.arguments)
         .arg(folder.songs())

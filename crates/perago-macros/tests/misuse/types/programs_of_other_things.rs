@@ -1,0 +1,5 @@
+struct Plain;
+
+fn helper() {}
+
+perago::main!(Plain, helper);

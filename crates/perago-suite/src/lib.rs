@@ -1,0 +1,1 @@
+//! Tasks in Rust that the test suites and benchmarks run: each binary is a worker of its own.

@@ -1,0 +1,96 @@
+"""What the guide to tasks in Rust tells its reader to do, done: from `cargo new` to a completed task."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.command import environment
+from support.rust import profile, profile_folder, target_directory
+
+from . import pages
+from .test_readme import Command, commands, free_address, keys, script
+
+PAGE = pages.GUIDES / "en" / "tasks-in-rust.md"
+FIRST = ["cargo new count-words", "cd count-words"]
+MOST_LINES = 30
+
+
+def files() -> dict[str, str]:
+    """The files of the project: the first block of each language."""
+    named = {"src/main.rs": "rust", "Cargo.toml": "toml", "count_words.workflow.json": "json"}
+    return {name: pages.blocks(PAGE, language)[0].text for name, language in named.items()}
+
+
+def test_it_takes_few_lines() -> None:
+    assert sum(text.count("\n") for text in files().values()) < MOST_LINES
+
+
+def settings() -> str:
+    """Cargo's settings of the project: what is compiled already is used, our own crates are not optimised."""
+    manifest = (pages.ROOT / "Cargo.toml").read_text(encoding="utf-8")
+    profiles = manifest[manifest.index("[profile.release]") :]
+    chosen = profile()
+    own = sorted(path.parent.name for path in (pages.ROOT / "crates").glob("*/Cargo.toml"))
+    crates = [f"[profile.{chosen}.package.{name}]\nopt-level = 0\n" for name in own]
+    return "\n".join(["[net]\noffline = true\n", profiles, *crates])
+
+
+@pytest.fixture
+def project() -> Path:
+    """Where the project will be, beside the checkout: always the same place, so that cargo knows it again."""
+    root = target_directory() / "guide"
+    shutil.rmtree(root, ignore_errors=True)
+    (root / ".cargo").mkdir(parents=True)
+    (root / ".cargo/config.toml").write_text(settings(), encoding="utf-8")
+    (root / "perago").symlink_to(pages.ROOT)
+    return root / "count-words"
+
+
+def as_built(text: str) -> str:
+    """A command for the profile that the suites are built with."""
+    text = text.replace("target/release/", f"target/{profile_folder()}/")
+    return text.replace("cargo build --release", f"cargo build --profile {profile()}")
+
+
+@pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="needs bash and curl")
+def test_from_cargo_new_to_a_completed_task(project: Path, tmp_path: Path) -> None:
+    told = commands(PAGE)
+    assert [command.text for command in told[:2]] == FIRST
+    variables = environment(tmp_path)
+    for name, folder in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")):
+        variables[name] = os.environ.get(name, str(Path.home() / folder))
+    subprocess.run(FIRST[0].split(), cwd=project.parent, env=variables, capture_output=True, check=True)
+    made = (project / "Cargo.toml").read_text(encoding="utf-8")
+    for name, text in files().items():
+        start = "" if name != "Cargo.toml" else re.sub(r"\[dependencies\]\n\Z", "", made)
+        assert start != made
+        (project / name).write_text(start + text, encoding="utf-8")
+    # Compiled before, for the workspace: the same versions, and the same place.
+    shutil.copy(pages.ROOT / "Cargo.lock", project)
+    (project / "target").symlink_to(target_directory())
+
+    rest = [Command(as_built(command.text), command.shown) for command in told[2:]]
+    done = subprocess.run(
+        ["bash", "-c", script(rest, free_address())],
+        cwd=project,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers = ""
+    for number, command in enumerate(rest):
+        path = project / f"{number}.out"
+        output = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert set(keys(command.shown)) <= set(keys(output.splitlines())), command.text
+        answers += output
+    assert '"words":3' in answers.replace(" ", "")
+    assert '"COMPLETED"' in answers

@@ -1,0 +1,151 @@
+"""The same task in Python and in Rust: what Conductor is told, and what an operator sees, is the same."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from support.conductor import Conductor
+from support.rust import rust_program
+from support.waiting import until
+from support.worker import Worker
+
+from .conftest import Shared, new_task_name
+
+
+class Languages(NamedTuple):
+    """One worker a language, each with a task of its own name."""
+
+    python: Shared
+    rust: Shared
+
+    def run(self, action: str, **params: object) -> list[dict[str, Any]]:
+        """Run one action in both, at the same time; return the tasks as Conductor shows them."""
+        runs = [(shared, shared.start(action, **params)) for shared in self]
+        return [shared.conductor.wait_task(run) for shared, run in runs]
+
+
+@pytest.fixture(scope="module")
+def languages(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Languages]:
+    python, rust = new_task_name(), new_task_name()
+    conductor.define(python)
+    conductor.define(rust)
+    root = tmp_path_factory.mktemp("languages")
+    program = rust_program("scenario")
+    with (
+        Worker(root / "python", conductor.url, python, "-j", "2") as one,
+        Worker(root / "rust", conductor.url, rust, "-j", "2", program=program) as other,
+    ):
+        yield Languages(Shared(conductor, one, python), Shared(conductor, other, rust))
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "status", "code"),
+    [
+        ("echo", {"text": "grüße", "number": 3}, "COMPLETED", None),
+        ("echo", {"unknown": {"a": 1}}, "COMPLETED", None),
+        ("echo", {"number": [1]}, "FAILED", "params_invalid"),
+        ("echo", {"text": {"password": "hunter2"}}, "FAILED", "params_invalid"),
+        ("failed", {"text": "not now"}, "FAILED", "task_failed"),
+        ("terminal", {"text": "never"}, "FAILED_WITH_TERMINAL_ERROR", "task_terminal"),
+        ("raise", {"text": "no such song"}, "FAILED", "body_raised"),
+        ("raise", {"text": "z" * 600}, "FAILED", "body_raised"),
+        ("nan", {}, "FAILED", "result_not_json"),
+        ("large", {"number": 3 * 1024 * 1024 - 1024}, "COMPLETED", None),
+        ("large", {"number": 3 * 1024 * 1024}, "FAILED_WITH_TERMINAL_ERROR", "result_too_large"),
+        ("exit", {"number": 3}, "FAILED", "executor_exited"),
+        ("_exit", {"number": 7}, "FAILED", "executor_exited"),
+    ],
+)
+def test_outcomes(
+    languages: Languages, action: str, params: dict[str, object], status: str, code: str | None
+) -> None:
+    python, rust = languages.run(action, **params)
+    for key in ("status", "outputData", "reasonForIncompletion"):
+        assert rust.get(key) == python.get(key), key
+    assert rust["status"] == status
+    if code is not None:
+        failed = languages.rust.worker.wait_record("task_failed", task_id=rust["taskId"])
+        assert failed["failure_code"] == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_deaths_by_a_signal(languages: Languages, folder: Path, number: int) -> None:
+    python, rust = languages.run("signal", number=int(number), folder=str(folder))
+    beginning = str(python["reasonForIncompletion"]).split(";")[0]
+    assert rust["status"] == python["status"] == "FAILED"
+    assert str(rust["reasonForIncompletion"]).startswith(beginning)
+
+
+def test_a_panic_is_a_failure_with_its_place(languages: Languages) -> None:
+    task = languages.rust.run("panic", text="no such song")
+    reason = str(task["reasonForIncompletion"])
+    assert task["status"] == "FAILED"
+    assert reason.startswith("the body panicked at ")
+    assert reason.endswith(": no such song")
+    assert "scenario.rs:" in reason
+    failed = languages.rust.worker.wait_record("task_failed", task_id=task["taskId"])
+    assert failed["failure_code"] == "body_raised"
+    assert reason in failed["exception"]
+
+
+def test_an_overflown_stack_takes_one_executor_and_says_so(languages: Languages) -> None:
+    task = languages.rust.run("overflow")
+    reason = str(task["reasonForIncompletion"])
+    assert reason.startswith("the executor process was killed by SIGABRT while it ran the body")
+    assert "has overflowed its stack" in reason
+    assert languages.rust.run("echo")["status"] == "COMPLETED"
+
+
+def test_what_a_body_logs(languages: Languages) -> None:
+    worker = languages.rust.worker
+    task = languages.rust.run("log", text="T")
+    of_task = {"task_id": task["taskId"]}
+    until(lambda: worker.records("body_log", **of_task, message="no line end"), "the last line")
+    for source, message in [
+        ("stdout", "printed T"),
+        ("stderr", "to stderr T"),
+        ("stdout", "from a program T"),
+        ("stderr", "its error T"),
+    ]:
+        assert worker.records("body_log", **of_task, source=source, message=message), (source, message)
+    (logged,) = worker.records("body_log", **of_task, source="author")
+    assert (logged["message"], logged["level"], logged["colour"]) == ("logged T", "WARNING", "blue")
+    assert (logged["song"], logged["span"]) == (7, "render")
+    logs = until(lambda: languages.rust.conductor.task_log(task), "the task's log")
+    assert any("logged T" in line for line in logs)
+
+
+@pytest.fixture(scope="module")
+def cancelling(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """One slot of the worker in Rust, so that the next task gets the same executor."""
+    task = new_task_name()
+    conductor.define(task, responseTimeoutSeconds=3)
+    root = tmp_path_factory.mktemp("cancelling")
+    program = rust_program("scenario")
+    with Worker(root, conductor.url, task, program=program, PERAGO_CANCEL_GRACE="1s") as worker:
+        yield Shared(conductor, worker, task)
+
+
+@pytest.mark.parametrize(
+    ("action", "left", "is_killed"),
+    [("clean", "cleaned", False), ("swallow", "caught", False), ("native", None, True)],
+)
+def test_a_cancelled_body(
+    cancelling: Shared, folder: Path, action: str, left: str | None, is_killed: bool
+) -> None:
+    run = cancelling.start(action, folder=str(folder))
+    until(lambda: (folder / "started").exists(), "the body's start")
+    executor = int((folder / "started").read_text())
+    cancelling.conductor.terminate(run)
+    stopped = cancelling.worker.wait_record("body_stopped", workflow_instance_id=run)
+    assert stopped["killed"] is is_killed
+    if left is not None:
+        assert (folder / left).exists()
+    after = cancelling.run("environment")
+    same = after["outputData"]["result"]["number"] == executor  # type: ignore[index]
+    assert same is not is_killed
