@@ -32,7 +32,7 @@ def test_it_takes_few_lines() -> None:
 
 
 def settings() -> str:
-    """Cargo's settings of the project: those of the checkout, so that what was compiled for the suites is used."""
+    """The settings of cargo: those of the checkout, so that what was compiled for the suites is used."""
     manifest = (pages.ROOT / "Cargo.toml").read_text(encoding="utf-8")
     return "[net]\noffline = true\n\n" + manifest[manifest.index("[profile.release]") :]
 
