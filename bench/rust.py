@@ -30,6 +30,9 @@ class FirstPoll(ThreadingHTTPServer):
         self.moment = 0.0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of workers that are killed while they read."""
+
     @property
     def url(self) -> str:
         """The base of the API."""

@@ -18,7 +18,9 @@ pub(crate) fn task(task: &Task) -> TokenStream {
             let about = format!("The task that is declared by the function `{name}`.");
             let call = call(signature, &quote!(#name));
             let implementation = implementation(&quote!(#name), signature, &declaration, &call, None);
+            let allowed = allowed();
             quote! {
+                #allowed
                 #function
 
                 #[doc = #about]
@@ -33,9 +35,15 @@ pub(crate) fn task(task: &Task) -> TokenStream {
             let own = &block.self_ty;
             let call = call(signature, &quote!(task.run));
             let implementation = implementation(&quote!(#own), signature, &declaration, &call, Some(new));
-            quote!(#block #implementation)
+            let allowed = allowed();
+            quote!(#allowed #block #implementation)
         }
     }
+}
+
+/// The signature of a body is not its author's choice.
+fn allowed() -> TokenStream {
+    quote!(#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, clippy::unused_async)])
 }
 
 fn implementation(
@@ -247,10 +255,6 @@ fn control(group: &str, fields: &[(Ident, Field)]) -> TokenStream {
 
 /// Conductor's word as the contract's enums name it.
 fn camel_case(word: &str) -> String {
-    word.split('_')
-        .map(|part| {
-            let (first, rest) = part.split_at(1);
-            format!("{first}{}", rest.to_lowercase())
-        })
-        .collect()
+    let parts = word.split('_').map(|part| part.split_at(1));
+    parts.fold(String::new(), |camel, (first, rest)| camel + first + &rest.to_lowercase())
 }

@@ -34,8 +34,11 @@ pub(crate) struct Options {
     /// Which metrics it has.
     pub(crate) metrics: Option<Metrics>,
     /// How Conductor treats it: groups with their fields.
-    pub(crate) controls: Vec<(&'static str, Vec<(Ident, Field)>)>,
+    pub(crate) controls: Vec<Control>,
 }
+
+/// A group of controls, for example `retry`, with its fields.
+pub(crate) type Control = (&'static str, Vec<(Ident, Field)>);
 
 /// The value of a field of the controls.
 pub(crate) enum Field {
@@ -87,7 +90,7 @@ pub(crate) enum Shape {
     /// A function.
     Function(Box<ItemFn>, Box<Signature>),
     /// A type that is built once an executor.
-    State(Box<ItemImpl>, Box<Signature>, New),
+    State(Box<ItemImpl>, Box<Signature>, Box<New>),
 }
 
 /// The function that builds a state.
@@ -175,7 +178,7 @@ fn read_state(block: ItemImpl, promised: Promised) -> syn::Result<Shape> {
     }
     let signature = signature::read(&run.sig, run.sig.inputs.iter().skip(1), promised)?;
     let new = New { is_async: new.sig.asyncness.is_some(), result, span: new.sig.ident.span() };
-    Ok(Shape::State(Box::new(block), Box::new(signature), new))
+    Ok(Shape::State(Box::new(block), Box::new(signature), Box::new(new)))
 }
 
 fn method<'a>(block: &'a ItemImpl, name: &str) -> Option<&'a ImplItemFn> {
@@ -328,21 +331,20 @@ fn read_metrics(item: &Item) -> syn::Result<Metrics> {
             metrics.switches.push((Ident::new(&switch.name, switch.span), expr));
         }
     }
-    if let Some(buckets) = options::find(items, "buckets") {
-        if let Some(bounds) = errors.take(buckets.group()) {
-            errors.take(options::check_twice(bounds, "buckets"));
-            errors.take(check::buckets(bounds));
-            for bound in bounds {
-                if let Some(expr) = errors.take(bound.expr()) {
-                    metrics.buckets.push((bound.name.clone(), expr.clone()));
-                }
+    let buckets = options::find(items, "buckets").and_then(|buckets| errors.take(buckets.group()));
+    if let Some(bounds) = buckets {
+        errors.take(options::check_twice(bounds, "buckets"));
+        errors.take(check::buckets(bounds));
+        for bound in bounds {
+            if let Some(expr) = errors.take(bound.expr()) {
+                metrics.buckets.push((bound.name.clone(), expr.clone()));
             }
         }
     }
     errors.finish(metrics)
 }
 
-fn read_controls(item: &Item) -> syn::Result<Vec<(&'static str, Vec<(Ident, Field)>)>> {
+fn read_controls(item: &Item) -> syn::Result<Vec<Control>> {
     let items = item.group()?;
     let mut errors = Errors::default();
     errors.take(options::check_names(items, options::CONTROLS, "controls"));

@@ -101,7 +101,7 @@ impl Channel {
 
     /// The last attempt whose body the supervisor has told to stop, if that is news; does not wait.
     fn cancelled(&self) -> PyResult<Option<u64>> {
-        Ok(self.inner.cancelled()?)
+        Ok(self.inner.cancelled()?.pop())
     }
 
     /// The signal that says that there is news of that kind.

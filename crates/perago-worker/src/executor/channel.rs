@@ -104,14 +104,23 @@ impl ExecutorChannel {
             }
             self.send(&FromExecutor::Started(assignment.attempt))?;
         }
+        if let Some(ToExecutor::Cancel(attempt)) = &message {
+            self.forget(*attempt);
+        }
         Ok(message)
     }
 
-    /// The last attempt whose body is to be stopped, of what the supervisor has sent and nobody has read; does not
+    fn forget(&self, attempt: u64) {
+        if let Some(results) = &self.results {
+            results.forget(attempt);
+        }
+    }
+
+    /// The attempts whose bodies are to be stopped, of what the supervisor has sent and nobody has read; does not
     /// wait. Other messages are kept for [`ExecutorChannel::receive`], which must not run at the same time.
-    pub fn cancelled(&self) -> io::Result<Option<u64>> {
+    pub fn cancelled(&self) -> io::Result<Vec<u64>> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cancelled = None;
+        let mut cancelled = Vec::new();
         loop {
             let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
             match poll(&mut ready, PollTimeout::ZERO) {
@@ -122,10 +131,8 @@ impl ExecutorChannel {
             }
             match frame::read(&mut *reader)? {
                 Some(ToExecutor::Cancel(attempt)) => {
-                    if let Some(results) = &self.results {
-                        results.forget(attempt);
-                    }
-                    cancelled = Some(attempt);
+                    self.forget(attempt);
+                    cancelled.push(attempt);
                 }
                 Some(other) => self.kept.lock().unwrap_or_else(PoisonError::into_inner).push_back(other),
                 None => return Ok(cancelled),
@@ -179,7 +186,7 @@ mod tests {
             channel.receive().unwrap();
         }
         frame::write(&mut supervisor, &ToExecutor::Cancel(1)).unwrap();
-        assert_eq!(channel.cancelled().unwrap(), Some(1));
+        assert_eq!(channel.cancelled().unwrap(), [1]);
         for attempt in [1, 2] {
             let outcome = Outcome::Completed(RawValue::from_string("1".into()).unwrap());
             let ended = Ended { attempt, outcome, body_seconds: 0.1, exception: None };

@@ -29,7 +29,7 @@ impl SetUp {
         self.runtime().block_on(building)
     }
 
-    fn runtime(&self) -> &'static Runtime {
+    fn runtime(self) -> &'static Runtime {
         self.runtime.expect("a task that awaits is opened with a runtime")
     }
 }

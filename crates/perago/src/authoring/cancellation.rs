@@ -139,10 +139,10 @@ mod tests {
     fn threads_and_tasks_are_woken() {
         let cancellation = Cancellation::default();
         assert_eq!(cancellation.sleep(Duration::from_millis(1)), Ok(()));
-        let (sleeper, waiter) = (cancellation.clone(), cancellation.clone());
+        let (sleeper, listener) = (cancellation.clone(), cancellation.clone());
         let slept = thread::spawn(move || sleeper.sleep(Duration::from_secs(600)));
         let waited = thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(waiter.cancelled());
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(listener.cancelled());
         });
         cancellation.cancel();
         assert_eq!(slept.join().unwrap(), Err(Cancelled));

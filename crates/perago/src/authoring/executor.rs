@@ -181,7 +181,8 @@ impl Executor {
     fn watch(&self, mut news: News) {
         while news.wait().is_ok() {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Ok(Some(attempt)) = self.channel.cancelled() {
+            // A channel that has ended is noticed by whoever waits for the next assignment.
+            for attempt in self.channel.cancelled().unwrap_or_default() {
                 attempts::cancel(attempt);
             }
         }

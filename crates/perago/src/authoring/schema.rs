@@ -1,7 +1,7 @@
 //! Schemas of Rust types in the form in which pydantic writes that of the same model.
 //!
 //! schemars says how wide an integer is, puts null into the type, and describes each variant of an enum; the rest of
-//! the contract, and everybody who compares two TaskDefs, expects one form for one meaning. What follows from here on is
+//! the contract, and everybody who compares one TaskDef with another, expects one form for one meaning. What follows from here on is
 //! the contract's own transformation, for all languages.
 
 use perago_contract::schema::map_subschemas;
@@ -99,7 +99,7 @@ fn merge_variants(keywords: &mut Map<String, Value>) {
     keywords.insert("type".to_owned(), json!("string"));
 }
 
-/// The field that tells the variants of an internally tagged enum apart, as OpenAPI and pydantic name it.
+/// The field that tells the variants of an internally tagged enum apart, as pydantic names it.
 fn name_discriminator(keywords: &mut Map<String, Value>) {
     let Some(Value::Array(variants)) = keywords.get("oneOf") else { return };
     if keywords.contains_key("discriminator") || variants.len() < 2 {
@@ -128,34 +128,29 @@ fn take_null_out(keywords: &mut Map<String, Value>) {
     let Some(Value::Array(kinds)) = keywords.get("type") else { return };
     let others: Vec<Value> = kinds.iter().filter(|kind| **kind != json!("null")).cloned().collect();
     let has_null = others.len() < kinds.len();
-    let choices: Vec<Value> = match others.as_slice() {
-        [only] => {
-            let mut inner = Map::new();
-            let moved: Vec<String> = keywords
-                .keys()
-                .filter(|keyword| !ABOUT_THE_FIELD.contains(&keyword.as_str()))
-                .cloned()
-                .collect();
-            for keyword in moved {
-                if let Some(value) = keywords.shift_remove(&keyword) {
-                    inner.insert(keyword, value);
-                }
-            }
-            inner.insert("type".to_owned(), only.clone());
-            if let Some(Value::Array(values)) = inner.get_mut("enum") {
-                values.retain(|value| !value.is_null());
-            }
-            inner.sort_keys();
-            vec![Value::Object(inner)]
-        }
+    let choices: Vec<Value> = if let [only] = others.as_slice() {
+        vec![Value::Object(taken_apart(keywords, only))]
+    } else {
         // Several types share no other keyword that a Rust type can have.
-        _ => {
-            keywords.shift_remove("type");
-            others.into_iter().map(|kind| json!({"type": kind})).collect()
-        }
+        keywords.shift_remove("type");
+        others.into_iter().map(|kind| json!({"type": kind})).collect()
     };
     let null = has_null.then(|| json!({"type": "null"}));
     keywords.insert("anyOf".to_owned(), choices.into_iter().chain(null).collect());
+}
+
+/// What describes the values of one type, without what is about the field.
+fn taken_apart(keywords: &mut Map<String, Value>, kind: &Value) -> Map<String, Value> {
+    let moved: Vec<String> =
+        keywords.keys().filter(|keyword| !ABOUT_THE_FIELD.contains(&keyword.as_str())).cloned().collect();
+    let mut inner: Map<String, Value> =
+        moved.into_iter().filter_map(|keyword| keywords.shift_remove_entry(&keyword)).collect();
+    inner.insert("type".to_owned(), kind.clone());
+    if let Some(Value::Array(values)) = inner.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    inner.sort_keys();
+    inner
 }
 
 /// A field that may be null and may be left out is null when it is left out: so serde reads an `Option`.

@@ -120,12 +120,14 @@ pub trait Task: Sized + Send + Sync + 'static {
     fn body() -> Body<Self>;
 }
 
+type Run<T> = dyn Fn(&T, Input<'_>, Setting) -> Ended + Send + Sync;
+
 /// A body whose types are known to nobody but itself.
 pub struct Body<T> {
     /// Completes a declaration with the schemas of the types.
     pub(super) describe: fn(Declaration) -> TaskDescription,
     /// Runs one attempt.
-    pub(super) run: Box<dyn Fn(&T, Input<'_>, Setting) -> Ended + Send + Sync>,
+    pub(super) run: Box<Run<T>>,
 }
 
 /// The body that takes `P` and returns `R`. The one place where both are asked for, so that a type that does not fit is
