@@ -1,5 +1,7 @@
 //! Binaries of tasks in Rust, run as processes against the embedded engine.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::future::Future;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,6 @@
-//! The example tasks in Rust have the TaskDefs of their Python twins, byte for byte.
+//! The example tasks in Rust have each the TaskDef of its Python twin, byte for byte.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The two example tasks of `tests/fixtures/examples` in Rust: their TaskDefs are to be the same, byte for byte.
+//! The two example tasks of `tests/fixtures/examples` in Rust: the TaskDef of each is to be the same, byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 

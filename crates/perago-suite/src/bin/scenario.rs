@@ -1,5 +1,7 @@
 //! A task whose body does what its parameters say: the twin of `tests/worker/modules/scenario.py`.
 
+#![expect(clippy::exit, clippy::print_stderr, clippy::print_stdout, reason = "what the suites ask of a body")]
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
