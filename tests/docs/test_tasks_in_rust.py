@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ from .test_readme import Command, commands, free_address, keys, script
 
 PAGE = pages.GUIDES / "en" / "tasks-in-rust.md"
 FIRST = ["cargo new count-words", "cd count-words"]
+CHECKOUT = "../perago/"
 MOST_LINES = 30
 
 
@@ -32,23 +32,20 @@ def test_it_takes_few_lines() -> None:
 
 
 def settings() -> str:
-    """Cargo's settings of the project: what is compiled already is used, our own crates are not optimised."""
+    """The settings of cargo: what was compiled for the suites is used, our own crates are not optimised."""
     manifest = (pages.ROOT / "Cargo.toml").read_text(encoding="utf-8")
-    profiles = manifest[manifest.index("[profile.release]") :]
-    chosen = profile()
     own = sorted(path.parent.name for path in (pages.ROOT / "crates").glob("*/Cargo.toml"))
-    crates = [f"[profile.{chosen}.package.{name}]\nopt-level = 0\n" for name in own]
-    return "\n".join(["[net]\noffline = true\n", profiles, *crates])
+    quick = [f"[profile.{profile()}.package.{name}]\nopt-level = 0\n" for name in own]
+    return "\n".join(["[net]\noffline = true\n", manifest[manifest.index("[profile.release]") :], *quick])
 
 
 @pytest.fixture
 def project() -> Path:
-    """Where the project will be, beside the checkout: always the same place, so that cargo knows it again."""
+    """Where the project will be: always the same place, so that cargo knows it again."""
     root = target_directory() / "guide"
     shutil.rmtree(root, ignore_errors=True)
     (root / ".cargo").mkdir(parents=True)
     (root / ".cargo/config.toml").write_text(settings(), encoding="utf-8")
-    (root / "perago").symlink_to(pages.ROOT)
     return root / "count-words"
 
 
@@ -65,12 +62,17 @@ def test_from_cargo_new_to_a_completed_task(project: Path, tmp_path: Path) -> No
     variables = environment(tmp_path)
     for name, folder in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")):
         variables[name] = os.environ.get(name, str(Path.home() / folder))
-    subprocess.run(FIRST[0].split(), cwd=project.parent, env=variables, capture_output=True, check=True)
+    subprocess.run(FIRST[0].split(), cwd=tmp_path, env=variables, capture_output=True, check=True)
+    # Made elsewhere: inside the checkout it would become a part of the checkout's workspace.
+    shutil.move(tmp_path / project.name, project)
     made = (project / "Cargo.toml").read_text(encoding="utf-8")
     for name, text in files().items():
-        start = "" if name != "Cargo.toml" else re.sub(r"\[dependencies\]\n\Z", "", made)
-        assert start != made
-        (project / name).write_text(start + text, encoding="utf-8")
+        if name == "Cargo.toml":
+            head, last, nothing = made.rpartition("[dependencies]\n")
+            assert (last, nothing) == ("[dependencies]\n", "")
+            assert CHECKOUT in text
+            text = head + text.replace(CHECKOUT, f"{pages.ROOT}/")
+        (project / name).write_text(text, encoding="utf-8")
     # Compiled before, for the workspace: the same versions, and the same place.
     shutil.copy(pages.ROOT / "Cargo.lock", project)
     (project / "target").symlink_to(target_directory())

@@ -104,6 +104,7 @@ class Pipeline:
                 "CONDUCTOR_WORKER_ALL_DOMAIN": self.domain(language),
                 "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": self.store.endpoint,
                 "OTEL_METRIC_EXPORT_INTERVAL": "300",
+                "PERAGO_INSTANCE_ID": self.domain(language),
                 "OTEL_RESOURCE_ATTRIBUTES": f"suite={self.mark},language={language}",
             }
             for step, task in STEPS.items():
@@ -147,7 +148,7 @@ class Pipeline:
         published = [commit for commit in page if "perago.task_name" in commit["metadata"]]
         return [
             {
-                "message": commit["message"],
+                "message": commit["message"].replace(commit["metadata"]["perago.workflow_instance_id"], "ID"),
                 "committer": commit["committer"],
                 "metadata": {
                     key: None if any(name in key for name in IDS) else value
@@ -163,7 +164,7 @@ class Pipeline:
         for one in self.store.exported(None, suite=self.mark, language=language):
             labels = dict(one["metric"])
             name = labels.pop("__name__")
-            for own in ("language", "service.instance.id", "service.name"):
+            for own in ("language", "perago_instance_id", "service.instance.id"):
                 labels.pop(own, None)
             is_time = any(word in name for word in TIMES) and not name.endswith("_count")
             found[f"{name}{sorted(labels.items())}"] = None if is_time else one["values"][-1]
@@ -183,9 +184,11 @@ def pipeline(
     folder = tmp_path_factory.mktemp("pipeline")
     pipeline = Pipeline(conductor, store, embedded_url, folder)
     with ExitStack() as stack:
-        # All start at once.
-        for worker in list(pipeline.workers(folder)):
+        workers = []
+        for worker in pipeline.workers(folder):
             stack.callback(worker.end)
+            workers.append(worker)
+        for worker in workers:
             worker.wait_ready()
         yield pipeline
 

@@ -58,7 +58,12 @@ fn implementation(
     let set_up = set_up(new);
     // A result that does not fit is refused where it stands.
     let place = Span::call_site().located_at(returned.span());
-    let body = quote_spanned!(place=> ::perago::__private::body::<Self, #params, #returned>);
+    let body = quote_spanned! {place=>
+        ::perago::__private::body::<Self, #params, #returned>(|task, call| {
+            let _ = task;
+            #call
+        })
+    };
     quote! {
         #[allow(clippy::all, clippy::pedantic, unused_qualifications)]
         const _: () = {
@@ -77,10 +82,7 @@ fn implementation(
                 }
 
                 fn body() -> ::perago::__private::Body<Self> {
-                    #body(|task, call| {
-                        let _ = task;
-                        #call
-                    })
+                    #body
                 }
             }
         };

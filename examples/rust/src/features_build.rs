@@ -35,7 +35,7 @@ fn tenth_of_a_second() -> f64 {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct BuildFeaturesResult {
     /// Frames of 10 ms.
-    frames: usize,
+    frames: i64,
     /// Level of the loudest frame, 0 to 1.
     loudest_level: f64,
     /// Mean level below full scale.
@@ -111,7 +111,7 @@ pub(crate) fn build_features(
 
     let mean_power = levels.iter().map(|level| level * level).sum::<f64>() / levels.len() as f64;
     let result = BuildFeaturesResult {
-        frames: levels.len(),
+        frames: levels.len() as i64,
         loudest_level: rounded(levels[loudest], 4),
         mean_decibels: rounded(10.0 * mean_power.max(1e-12).log10(), 1),
         zero_crossing_rate: rounded(crossings, 1),

@@ -22,9 +22,10 @@ fn one_second() -> f64 {
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct ValidateMetadataResult {
     duration_seconds: f64,
-    sample_rate: u32,
-    sample_count: u32,
-    channels: u16,
+    // As the `int` of the Python twin: an unsigned type would bring its bounds into the schema.
+    sample_rate: i64,
+    sample_count: i64,
+    channels: i64,
 }
 
 /// Whether each check passed, and what to say if it did not.
@@ -63,8 +64,8 @@ pub(crate) fn validate_metadata(
     }
     Ok(ValidateMetadataResult {
         duration_seconds: rounded(header.seconds(), 2),
-        sample_rate: header.sample_rate,
-        sample_count: header.sample_count,
-        channels: header.channels,
+        sample_rate: header.sample_rate.into(),
+        sample_count: header.sample_count.into(),
+        channels: header.channels.into(),
     })
 }
