@@ -13,6 +13,7 @@ import pytest
 from support.conductor import Conductor
 from support.faults import BRANCH, COMMIT, MERGE
 from support.proxy import Answer, Drop, Exchange, Proxy
+from support.rust import rust_program
 from support.waiting import until
 from support.worker import MODULES, Worker, other_code
 from support.workshop import BASE, Repository, Workshop, attempts, workspace_input
@@ -37,12 +38,14 @@ def timed_out(conductor: Conductor, run: str) -> str:
     return str(first["taskId"])
 
 
+@pytest.mark.parametrize("language", ["python", "rust"])
 def test_a_worker_adopts_its_own_result_when_it_is_handed_the_retry(
-    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path, language: str
 ) -> None:
     conductor.define(task_name, **ENDED_IN_TIME)
     proxy.before = refuse_results
-    with Worker(tmp_path, proxy.url, task_name, "-j", "2") as worker:
+    program = rust_program("scenario") if language == "rust" else None
+    with Worker(tmp_path, proxy.url, task_name, "-j", "2", program=program) as worker:
         run = conductor.start(task_name, {"action": "echo", "text": "kept", "number": 7})
         worker.wait_record("update_failed")
         first = timed_out(conductor, run)

@@ -13,6 +13,7 @@ use perago_worker::executor::message::{Assignment, FromExecutor, ToExecutor};
 
 use super::attempts::{self, Running};
 use super::body::{Input, Runnable};
+use super::code::CodeHash;
 use super::log::BodyLog;
 use super::registered::{self, Registered};
 use super::signals::{self, News};
@@ -52,10 +53,10 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
         return channel.send(&FromExecutor::Unready(registered::refusal(&finding)?));
     };
     let description = task.describe();
-    let ready = FromExecutor::Ready(registered::description(&description)?);
     if launch.describe_only {
-        return channel.send(&ready);
+        return channel.send(&FromExecutor::Ready(registered::description(&description, None)?));
     }
+    let code_hash = CodeHash::begin();
     let log = BodyLog::Channel(Arc::clone(&channel));
     log.install();
     panics::install();
@@ -67,7 +68,7 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
         }
     };
     let metrics = Metrics::new(recorder(&launch, &description, &log)?);
-    channel.send(&ready)?;
+    channel.send(&FromExecutor::Ready(registered::description(&description, code_hash.finish())?))?;
     let executor =
         Arc::new(Executor { channel, runnable, metrics, turn: Mutex::new(Turn { is_over: false }) });
     executor.serve(launch.threads, news)

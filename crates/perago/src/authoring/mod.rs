@@ -6,6 +6,7 @@
 mod attempts;
 mod body;
 mod cancellation;
+mod code;
 mod error;
 mod executor;
 mod finite;
