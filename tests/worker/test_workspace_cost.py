@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ FILES = 30
 FILE_BYTES = 4096
 LARGE_BYTES = 160 * 1024 * 1024
 MOST_ABOVE_IDLE_KILOBYTES = 64 * 1024
+ARENA_BYTES = 64 * 1024 * 1024
 
 
 @pytest.fixture(scope="module", params=["s3", "local"])
@@ -117,3 +119,24 @@ def resident_kilobytes(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (value,) = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
     return int(value)
+
+
+def test_the_threads_that_move_files_share_an_arena(server: str, tmp_path: Path) -> None:
+    rig = Rig(server, tmp_path / "worker")
+    with rig.worker:
+        for length in range(1, 4):
+            (attempt,) = rig.run(added_bytes=length)
+            assert attempt["status"] == "COMPLETED"
+        assert len(further_arenas(rig.worker.process.pid)) <= 1
+
+
+def further_arenas(pid: int) -> list[int]:
+    """The arenas of a process beside the main one: glibc aligns and reserves 64 MiB for each."""
+    places = []
+    for used, left in pairwise(Path(f"/proc/{pid}/maps").read_text().splitlines()):
+        begin, end = (int(bound, 16) for bound in used.split()[0].split("-"))
+        reserved, rights = left.split()[:2]
+        is_whole = reserved == f"{end:x}-{begin + ARENA_BYTES:x}"
+        if begin % ARENA_BYTES == 0 and rights == "---p" and is_whole:
+            places.append(begin)
+    return places

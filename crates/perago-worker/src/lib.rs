@@ -3,6 +3,7 @@
 //! Owns settings, permits, the attempt state machine, leases, drain and logs. It refuses to know the authoring
 //! language: it never imports the author's module, an executor describes it.
 
+mod allocator;
 pub mod attempt;
 pub mod clock;
 pub mod executor;

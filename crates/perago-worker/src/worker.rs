@@ -63,6 +63,7 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
 /// # Errors
 /// Why it could not start or go on.
 pub fn run(options: WorkerOptions, forked: Forked) -> Result<Stopped, WorkerError> {
+    crate::allocator::share_arenas();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, async { serve(options, Surroundings::real(forked)?).await });

@@ -11,7 +11,7 @@ use perago_conductor::Client;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
 use super::sweep::{Fate, Kind, Leftover, Sweep, SweepOptions, now, sweep};
-use super::used_repositories::UsedRepositories;
+use super::used_repositories::{UsedRepositories, WRITTEN_AGAIN_AFTER};
 use crate::logs::{Level, Logger, Record};
 
 /// Part of the interval by which two searches of one worker lie further apart or closer together.
@@ -64,10 +64,13 @@ impl Housekeeping {
         self.tell(&sweep(&first).await, &mut told);
         tokio::time::sleep(first_pause(self.interval, fastrand::f64())).await;
         loop {
-            let options = self.options();
+            let (options, begun) = (self.options(), now());
             let swept = sweep(&options).await;
             self.tell(&swept, &mut told);
-            self.forget(swept.idle_repositories).await;
+            let ttl = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+            self.forget(swept.idle_repositories, begun.saturating_sub(ttl)).await;
+            // One of that name that was made since then may have been used already.
+            self.forget(swept.missing_repositories, begun - WRITTEN_AGAIN_AFTER).await;
             tokio::time::sleep(pause(self.interval, fastrand::f64())).await;
         }
     }
@@ -84,12 +87,14 @@ impl Housekeeping {
         }
     }
 
-    /// Forgets repositories in which nothing can be left any more.
-    async fn forget(&self, idle: Vec<String>) {
+    /// Forgets repositories in which nothing can be left any more, unless an attempt has begun there since `since`.
+    async fn forget(&self, repositories: Vec<String>, since: i64) {
+        if repositories.is_empty() {
+            return;
+        }
         let (used, server) = (self.used.clone(), self.lakefs.server());
-        let since = now().saturating_sub(i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX));
         let forget = move || -> std::io::Result<()> {
-            idle.iter().try_for_each(|repository| used.forget(&server, repository, since))
+            repositories.iter().try_for_each(|repository| used.forget(&server, repository, since))
         };
         if let Ok(Err(error)) = spawn_blocking(forget).await {
             self.log_failure(&format!("the record of used repositories cannot be written: {error}"));
@@ -153,9 +158,58 @@ fn pause(interval: Duration, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use perago_dev::{DevOptions, DevServer, StoreKey};
+    use perago_lakefs::{Credentials, NewRepository, Secret};
+
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_repository_that_was_deleted_is_forgotten_without_a_word() {
+        let server = DevServer::start(DevOptions::default()).await.unwrap();
+        let credentials = Credentials {
+            access_key_id: Secret::new(StoreKey::DEFAULT),
+            secret_access_key: Secret::new(StoreKey::DEFAULT),
+        };
+        let address = perago_lakefs::Address::parse(&server.lakefs_url()).unwrap();
+        let lakefs =
+            perago_lakefs::Client::new(&perago_lakefs::ClientOptions::new(address, credentials)).unwrap();
+        let there = NewRepository {
+            name: "there".to_owned(),
+            storage_namespace: "s3://bucket/there".to_owned(),
+            default_branch: "main".to_owned(),
+        };
+        lakefs.create_repository(&there).await.unwrap();
+        let address = perago_conductor::Address::parse(&server.conductor_url()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let used = UsedRepositories::open(folder.path());
+        // All younger than the age at which a repository that is there is forgotten.
+        for (name, age) in [("there", 1800), ("gone", 1800), ("just-used", 0)] {
+            used.note(&lakefs.server(), name, now() - age).unwrap();
+        }
+        let logger = Logger::memory();
+        let housekeeping = Housekeeping {
+            root: folder.path().to_owned(),
+            conductor: Client::new(&perago_conductor::ClientOptions::new(address)).unwrap(),
+            lakefs: lakefs.clone(),
+            used: used.clone(),
+            ttl: HOUR,
+            interval: Duration::from_millis(20),
+            logger: logger.clone(),
+        };
+        let until_forgotten = async {
+            let _housekeeper = housekeeping.start();
+            while used.of_server(&lakefs.server()).iter().any(|name| name == "gone") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let local = tokio::task::LocalSet::new();
+        let forgotten = local.run_until(until_forgotten);
+        tokio::time::timeout(Duration::from_secs(60), forgotten).await.unwrap();
+        assert_eq!(used.of_server(&lakefs.server()), ["just-used", "there"]);
+        assert!(logger.records().is_empty(), "{:?}", logger.records());
+    }
 
     #[test]
     fn workers_that_start_together_search_at_different_times() {

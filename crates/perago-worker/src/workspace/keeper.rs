@@ -20,6 +20,10 @@ use crate::logs::{Level, Logger, Record};
 /// Threads that move the files of all attempts of a worker.
 const TRANSFER_THREADS: usize = 2;
 
+/// Most threads that read and write files for them. Each keeps a stack and up to some 200 KiB of freed memory while it
+/// lives, and more of them make no disk faster.
+const FILE_THREADS: usize = 32;
+
 /// A branch that cannot be deleted in this time stays: a forced stop of the worker waits a little longer than this.
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 
@@ -78,6 +82,7 @@ impl Workspaces {
     pub fn start(service: WorkspaceService) -> std::io::Result<Self> {
         let threads = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(TRANSFER_THREADS)
+            .max_blocking_threads(FILE_THREADS)
             .thread_name("perago-transfer")
             .enable_all()
             .build()?;

@@ -129,8 +129,10 @@ pub struct Sweep {
     pub leftovers: Vec<Leftover>,
     /// What could not be looked at, and why.
     pub failures: Vec<String>,
-    /// The repositories that are gone or hold nothing of this Conductor's attempts.
+    /// The repositories that hold nothing of this Conductor's attempts.
     pub idle_repositories: Vec<String>,
+    /// The repositories that the server does not know.
+    pub missing_repositories: Vec<String>,
 }
 
 impl Sweep {
@@ -196,8 +198,10 @@ async fn sweep_branches(
             Err(error) => error,
         };
         let store = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<StoreError>());
+        // Deleted with all of its branches, so nothing is left to be looked for.
         if store.is_some_and(|store| store.kind() == StoreErrorKind::NotFound) {
-            swept.idle_repositories.push(name.clone());
+            swept.missing_repositories.push(name.clone());
+            continue;
         }
         swept.failures.push(format!("repository {name}: {error}"));
         // The others are on the same server.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const FILE: &str = "repositories.json";
 
 /// A use that is as young as this, in seconds, is not written again.
-const WRITTEN_AGAIN_AFTER: i64 = 60;
+pub(super) const WRITTEN_AGAIN_AFTER: i64 = 60;
 
 /// A cheap handle to the record.
 #[derive(Debug, Clone)]

@@ -37,15 +37,21 @@ impl Store {
     /// An embedded store. Already small objects take the way of large ones.
     pub(crate) async fn embedded(object_store: ObjectStore) -> Self {
         let server = DevServer::start(DevOptions { object_store, ..DevOptions::default() }).await.unwrap();
+        let url = server.lakefs_url();
+        Self { _server: Some(server), ..Self::embedded_at(&url) }
+    }
+
+    /// An embedded store at this address.
+    pub(crate) fn embedded_at(url: &str) -> Self {
         let backoff = Backoff { initial: Duration::from_millis(1), maximum: Duration::from_millis(4) };
         let options = ClientOptions {
             retry: RetryOptions { attempts: 3, backoff },
             direct_upload_minimum: 4,
             multipart_minimum: 6 * 1024 * 1024,
             part_size: 5 * 1024 * 1024,
-            ..client_options(&server.lakefs_url(), StoreKey::DEFAULT, StoreKey::DEFAULT)
+            ..client_options(url, StoreKey::DEFAULT, StoreKey::DEFAULT)
         };
-        Self { client: Client::new(&options).unwrap(), namespace: None, _server: Some(server) }
+        Self { client: Client::new(&options).unwrap(), namespace: None, _server: None }
     }
 
     /// Both kinds of embedded store, and the real server where one is named.

@@ -17,7 +17,11 @@ pub(crate) fn run(options: &GcOptions, printer: &Printer) -> Result<ExitStatus, 
         .enable_all()
         .build()
         .map_err(|error| Failure::new(error.to_string()).with_status(ExitStatus::Internal))?;
-    let swept = runtime.block_on(sweep(&sweeping));
+    let mut swept = runtime.block_on(sweep(&sweeping));
+    if !options.repositories.is_empty() {
+        let missing = swept.missing_repositories.iter();
+        swept.failures.extend(missing.map(|name| format!("repository {name} does not exist")));
+    }
     if options.json {
         printer.output(&as_json(&swept, &sweeping));
     } else {
