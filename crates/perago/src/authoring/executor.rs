@@ -68,7 +68,8 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
         }
     };
     let metrics = Metrics::new(recorder(&launch, &description, &log)?);
-    channel.send(&FromExecutor::Ready(registered::description(&description, code_hash.finish())?))?;
+    channel
+        .send(&FromExecutor::Ready(registered::description(&description, code_hash.finish().as_deref())?))?;
     let executor =
         Arc::new(Executor { channel, runnable, metrics, turn: Mutex::new(Turn { is_over: false }) });
     executor.serve(launch.threads, news)

@@ -74,7 +74,7 @@ fn runtime(threads: u32) -> io::Result<&'static Runtime> {
 /// A task's description as an executor hands it over, with the digits of the code that it would run.
 pub(super) fn description(
     task: &TaskDescription,
-    code_hash: Option<String>,
+    code_hash: Option<&str>,
 ) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(&json!({"task": task, "findings": [], "warnings": [], "code_hash": code_hash}))
 }
