@@ -166,7 +166,7 @@ async fn attempt(scene: &Scene, workspaces: &Workspaces, number: u64) {
     });
     let files = kept.ready.await.unwrap().unwrap();
     std::fs::write(files.join("added"), random_bytes(512)).unwrap();
-    kept.publish.send(()).unwrap();
+    kept.publish.send("null".to_owned()).unwrap();
     while let Some(mail) = mails.recv().await {
         if let WorkspaceMail::Fence(_, lift) = mail {
             lift.send(()).unwrap();
