@@ -95,15 +95,21 @@ class Crew:
         fates["of these adopted by a later attempt"] = len(self.worker.records("result_adopted"))
         return fates, problems
 
+    def is_settled(self) -> bool:
+        """Whether nothing is open any more; what is not known to be over is read again after up to 30 s."""
+        return all(entry["state"] == "kept" for entry in self._entries())
+
     def _kept(self) -> dict[str, str]:
         """The results that the worker keeps, with their reasons."""
-        status = json.loads(self.worker.command("status", "--json").stdout)
-        entries: list[dict[str, Any]] = status["entries"]
         return {
             entry["result"]["outputData"]["result"]["token"]: entry["reason"]
-            for entry in entries
+            for entry in self._entries()
             if entry["state"] == "kept"
         }
+
+    def _entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = json.loads(self.worker.command("status", "--json").stdout)["entries"]
+        return entries
 
 
 def main() -> int:
@@ -154,6 +160,7 @@ def outage(services: Services, crews: list[Crew], seconds: float) -> int:
     print(f"every run has ended {time.monotonic() - back:.0f} s after its return", flush=True)
     problems = []
     for crew, count in zip(crews, ended, strict=True):
+        until(crew.is_settled, "the end of every entry", SETTLED_WITHIN_SECONDS)
         code = crew.worker.stop()
         fates, found = crew.judge()
         problems += found + ([f"the worker ended with {code}"] if code else [])
