@@ -72,7 +72,8 @@ class Worker(WorkerProcess):
             own["PERAGO_POLL_TIMEOUT"] = poll_timeout
         start = [*perago_command(), "start", module] if program is None else [str(program), "start"]
         command = [*wrapper, *start, *arguments]
-        super().__init__(command, environment(root, **{**own, **variables}), root, Path(modules))
+        self._environment = environment(root, **{**own, **variables})
+        super().__init__(command, self._environment, root, Path(modules))
 
     def __enter__(self) -> Worker:
         try:
