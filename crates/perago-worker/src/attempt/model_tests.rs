@@ -356,9 +356,11 @@ impl World {
 
     fn handle(&mut self, index: usize, event: Event) -> Alive<()> {
         let effects = self.lives[index].machine.handle(event, self.now);
+        // What goes on by itself comes after the requests of the same answer.
+        let (mut is_lifted, mut is_withdrawn) = (false, false);
         for effect in effects {
             match effect {
-                Effect::LiftFence => return self.merge(index),
+                Effect::LiftFence => is_lifted = true,
                 Effect::StopBody(_) => {
                     let live = &mut self.lives[index];
                     live.is_stopped = true;
@@ -367,7 +369,7 @@ impl World {
                         let own = live.entry;
                         live.stage = Stage::Over;
                         self.staging.retain(|(owner, ..)| *owner != own);
-                        return self.handle(index, Event::BodyEnded);
+                        is_withdrawn = true;
                     }
                 }
                 Effect::Release => {
@@ -380,7 +382,11 @@ impl World {
                 request => self.lives[index].in_flight.push(request),
             }
         }
-        Ok(())
+        match (is_withdrawn, is_lifted) {
+            (true, _) => self.handle(index, Event::BodyEnded),
+            (_, true) => self.merge(index),
+            _ => Ok(()),
+        }
     }
 
     fn close(&mut self, index: usize, closing: Closing) -> Alive<()> {
