@@ -35,8 +35,8 @@ WAYS = (
     ("rust", "python", "rust"),
     ("python", "rust", "python"),
 )
-# What a commit says of its run, and of nothing else.
-IDS = ("workflow_instance_id", "task_id", "execution_id", "worker_id", "link")
+# What a commit says of its run, whose input names its branch, and of its code; and of nothing else.
+IDS = ("workflow_instance_id", "task_id", "execution_id", "worker_id", "link", "input_hash", "code_hash")
 # What two runs never do in the same time.
 TIMES = ("metadata_lookup", "feature_pass", "model_call", "seconds")
 
