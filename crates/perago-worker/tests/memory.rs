@@ -5,17 +5,18 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a failed set-up fails the test; they speak")]
 
+#[path = "../src/simulation/allocated.rs"]
+mod allocated;
 #[expect(dead_code, reason = "what other tests of scenes need")]
 #[path = "lakefs/scene.rs"]
 mod scene;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use allocated::allocated_bytes;
 use perago_contract::envelope::{RefType, WorkspaceRef};
 use perago_dev::{DevOptions, DevServer};
 use perago_worker::logs::{Destination, Logger};
@@ -32,28 +33,6 @@ const WARM_UP: usize = 5;
 const ROUNDS: usize = 8;
 /// What an attempt may add on average: less than its stamp alone.
 const MOST_BYTES_PER_ATTEMPT: i64 = 256;
-
-static ALLOCATED: AtomicI64 = AtomicI64::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 /// The store's process. It ends with its input.
 #[test]
@@ -127,7 +106,7 @@ async fn rounds(address: &str) -> Vec<i64> {
         for repository in used.of_server(&workspaces.service().client.server()) {
             used.forget(&workspaces.service().client.server(), &repository, i64::MAX).unwrap();
         }
-        allocated.push(ALLOCATED.load(Ordering::Relaxed));
+        allocated.push(allocated_bytes());
     }
     allocated
 }

@@ -6,6 +6,7 @@
 //! all are the guardian process, the authoring language, workspaces and metrics. No socket is used: a clock that
 //! stands still while something is to be done would run ahead of one.
 
+mod allocated;
 mod course;
 mod executors;
 mod load;

@@ -1,31 +1,8 @@
 //! What this process uses, and by how much that has grown.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Bytes that are allocated.
-static ALLOCATED: AtomicI64 = AtomicI64::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use super::allocated::allocated_bytes;
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +44,7 @@ impl Usage {
     pub fn look(hours: f64, state_directory: &Path, held: usize, open: usize) -> Self {
         Self {
             hours,
-            allocated: ALLOCATED.load(Ordering::Relaxed),
+            allocated: allocated_bytes(),
             resident: resident(),
             descriptors: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64,
             files: files_below(state_directory),
