@@ -34,6 +34,7 @@ pub fn run_command_line(py: Python<'_>, arguments: Vec<OsString>, interpreter: &
     let program = |code: &str| ExecutorProgram {
         program: interpreter.to_owned(),
         arguments: vec!["-c".to_owned(), code.to_owned()],
+        code: None,
     };
     let demo =
         DemoMaterial { command: program(COMMAND), songs: program(SONGS), package: "perago.demo".to_owned() };

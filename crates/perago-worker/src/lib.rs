@@ -21,6 +21,7 @@ pub mod operator;
 mod orphans;
 pub mod outbox;
 pub mod poller;
+mod preparation;
 mod requirements;
 pub mod settings;
 pub mod signals;

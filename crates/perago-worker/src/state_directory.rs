@@ -161,7 +161,7 @@ impl LockFile {
             let mine = json!({ "supervisor_pid": std::process::id(), "advisory_lock": true });
             file.set_len(0).map_err(system)?;
             file.rewind().map_err(system)?;
-            writeln!(file, "{mine}").map_err(system)?;
+            file.write_all(format!("{mine}\n").as_bytes()).map_err(system)?;
             return Ok(Self { path: path.to_owned(), file });
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::attempt::drive::Context;
 use crate::clock::Clock;
+use crate::executor::code::CodeHash;
 use crate::executor::launch::LaunchOptions;
 use crate::executor::pool::{Death, Pool, PoolOptions, Readiness};
 use crate::executor::result_file;
@@ -25,8 +26,9 @@ use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
 use crate::open_attempts::OpenAttempts;
 use crate::operator::{Condition, Operator, Pause};
-use crate::outbox::{self, Outbox, OutboxOptions};
+use crate::outbox::{self, Outbox};
 use crate::poller::{self, PollOptions, Stops};
+use crate::preparation::{Definition, Prepared, prepare};
 use crate::requirements;
 use crate::settings::{ExecutionMode, LeasePolicy, Settings, WorkerOverride};
 use crate::signals::Signals;
@@ -97,6 +99,7 @@ pub(crate) async fn serve(
     std::fs::create_dir_all(options.state_directory.join(RESULTS))?;
     let arenas = Arenas::open(&options.settings, &options.state_directory, process_count(&options))?;
     let open = OpenAttempts::default();
+    let code = CodeHash::begin(options.program.code.as_ref());
     let for_lines = (open.clone(), logger.clone());
     let pool =
         Pool::start(pool_options(&options, &arenas, &instruments), host, logger.clone(), move |line| {
@@ -115,7 +118,7 @@ pub(crate) async fn serve(
         operator,
         began,
     };
-    let outcome = worker.run().await;
+    let outcome = worker.run(code).await;
     worker.pool.close();
     outcome
 }
@@ -174,9 +177,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(&self) -> Result<Stopped, WorkerError> {
+    async fn run(&self, code: CodeHash) -> Result<Stopped, WorkerError> {
         let started = tokio::select! {
-            started = self.start() => started?,
+            started = self.start(code) => started?,
             error = self.pool.watch_guardian() => return Err(error.into()),
             () = self.signals.stop_requested() => {
                 self.operator.ends();
@@ -199,21 +202,18 @@ impl Worker {
     }
 
     /// Everything before the first poll: the module, its requirements, the server.
-    async fn start(&self) -> Result<Started, WorkerError> {
-        let (task, warnings) = self.describe().await?;
+    async fn start(&self, code: CodeHash) -> Result<Started, WorkerError> {
         let settings = &self.options.settings;
-        requirements::check(settings, &task)?;
         let client = self.client()?;
-        match client.get_task_def(&task.name).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(WorkerError::NotRegistered(task.name)),
-            Err(error) => return Err(WorkerError::TaskDef(error)),
-        }
-        let outbox = self.outbox(&task)?;
+        let definition = Definition::ask(&client, self.options.task_name.as_ref());
+        let ((task, warnings), prepared) =
+            tokio::try_join!(self.describe(), prepare(&self.options, code, &self.logger))?;
+        requirements::check(settings, &task)?;
+        definition.exists(&client, &task.name).await?;
+        let Prepared { outbox, disk, disk_watcher, code_hash } = prepared;
+        self.take_ended(&outbox, &task);
         let workspaces = workspace::open(settings, &task, self.options.glob_dialect, &self.logger).await?;
         let housekeeping = workspace::housekeeping(settings, workspaces.as_ref(), &client, &self.logger)?;
-        let state_directory = &self.options.state_directory;
-        let (disk, disk_watcher) = StateDisk::watch(state_directory, &self.logger).await;
         let export = self.start_export(&task, &disk)?;
         let evidence = self.evidence(&outbox);
         Ok(Started {
@@ -222,6 +222,7 @@ impl Worker {
             client,
             disk,
             _disk_watcher: disk_watcher,
+            code_hash,
             export,
             outbox,
             evidence,
@@ -253,17 +254,11 @@ impl Worker {
         Rc::new(evidence)
     }
 
-    /// Opens the outbox, with the outcomes of bodies that ended after the earlier supervisor.
-    fn outbox(&self, task: &TaskDescription) -> Result<Outbox, WorkerError> {
-        let settings = &self.options.settings;
-        let options =
-            OutboxOptions { is_synced: settings.journal_is_synced, retention: settings.outbox_retention };
-        let directory = &self.options.state_directory;
-        let outbox = Outbox::open(directory, options, &self.logger)?;
-        let ended = result_file::read_all(&directory.join(RESULTS));
-        let limit = settings.failure_reason_max_length as usize;
+    /// Takes over the outcomes of bodies that ended after the earlier supervisor.
+    fn take_ended(&self, outbox: &Outbox, task: &TaskDescription) {
+        let ended = result_file::read_all(&self.options.state_directory.join(RESULTS));
+        let limit = self.options.settings.failure_reason_max_length as usize;
         outbox.take_ended(ended, task.has_workspace(), &self.conductor_worker_id, limit);
-        Ok(outbox)
     }
 
     fn client(&self) -> Result<Client, WorkerError> {
@@ -315,6 +310,7 @@ impl Worker {
             cancel_grace: settings.cancel_grace,
             stop_grace: self.stop_grace(),
             strict_lease: settings.lease_policy == LeasePolicy::Strict,
+            code_hash: started.code_hash,
             clock: Clock::start(),
             open: self.open.clone(),
             instruments: self.instruments.clone(),
@@ -468,6 +464,7 @@ struct Started {
     client: Client,
     disk: StateDisk,
     _disk_watcher: state_disk::Watcher,
+    code_hash: Option<String>,
     export: Option<Export>,
     outbox: Outbox,
     evidence: Rc<Evidence>,

@@ -13,6 +13,8 @@ use crate::settings::{ExecutionMode, Settings};
 pub struct WorkerOptions {
     /// The author's module.
     pub module_target: String,
+    /// The task's name, where it is known before an executor says so.
+    pub task_name: Option<String>,
     /// Slots.
     pub slots: u32,
     /// One process a slot, or one process with a thread a slot.

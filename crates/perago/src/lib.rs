@@ -172,6 +172,16 @@ pub enum Targets {
     Tasks(Vec<String>),
 }
 
+impl Targets {
+    /// The task that a target names, where targets are names of tasks.
+    pub(crate) fn task_named(&self, target: &str) -> Option<String> {
+        match self {
+            Self::Modules => None,
+            Self::Tasks(names) => names.iter().find(|name| *name == target).cloned(),
+        }
+    }
+}
+
 /// The demo's material in the authoring language.
 #[derive(Debug, Clone)]
 pub struct DemoMaterial {

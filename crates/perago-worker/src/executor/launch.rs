@@ -14,6 +14,9 @@ pub struct ExecutorProgram {
     pub program: String,
     /// Arguments that make it an executor.
     pub arguments: Vec<String>,
+    /// The file that is all of its code, if there is one: the supervisor works its hash out while executors start. Any other
+    /// executor says the hash itself.
+    pub code: Option<PathBuf>,
 }
 
 /// Environment variable that carries the [`LaunchOptions`] as JSON.

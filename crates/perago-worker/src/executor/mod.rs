@@ -5,6 +5,7 @@
 //! objects: parameters come as JSON, results go back as JSON.
 
 pub mod channel;
+pub(crate) mod code;
 pub mod frame;
 pub mod host;
 pub mod launch;

@@ -82,8 +82,9 @@ impl Outbox {
             logger: logger.clone(),
             is_failing: Cell::new(false),
         };
-        inner.shorten();
-        Ok(Self(Rc::new(inner)))
+        let outbox = Self(Rc::new(inner));
+        outbox.drop_expired();
+        Ok(outbox)
     }
 
     /// Forgets what was kept for long enough.

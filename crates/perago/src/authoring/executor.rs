@@ -13,7 +13,6 @@ use perago_worker::executor::message::{Assignment, FromExecutor, ToExecutor};
 
 use super::attempts::{self, Running};
 use super::body::{Input, Runnable};
-use super::code::CodeHash;
 use super::log::BodyLog;
 use super::registered::{self, Registered};
 use super::signals::{self, News};
@@ -54,9 +53,8 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
     };
     let description = task.describe();
     if launch.describe_only {
-        return channel.send(&FromExecutor::Ready(registered::description(&description, None)?));
+        return channel.send(&FromExecutor::Ready(registered::description(&description)?));
     }
-    let code_hash = CodeHash::begin();
     let log = BodyLog::Channel(Arc::clone(&channel));
     log.install();
     panics::install();
@@ -68,8 +66,7 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
         }
     };
     let metrics = Metrics::new(recorder(&launch, &description, &log)?);
-    channel
-        .send(&FromExecutor::Ready(registered::description(&description, code_hash.finish().as_deref())?))?;
+    channel.send(&FromExecutor::Ready(registered::description(&description)?))?;
     let executor =
         Arc::new(Executor { channel, runnable, metrics, turn: Mutex::new(Turn { is_over: false }) });
     executor.serve(launch.threads, news)

@@ -57,7 +57,7 @@ impl Interpreter for InProcess {
         let description = task.describe();
         match task.open(1) {
             Ok(runnable) => {
-                let raw = registered::description(&description, None).map_err(failed)?;
+                let raw = registered::description(&description).map_err(failed)?;
                 *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some((description, runnable));
                 Ok(raw)
             }

@@ -6,7 +6,6 @@
 mod attempts;
 mod body;
 mod cancellation;
-mod code;
 mod error;
 mod executor;
 mod finite;

@@ -71,12 +71,9 @@ fn runtime(threads: u32) -> io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
-/// A task's description as an executor hands it over, with the digits of the code that it would run.
-pub(super) fn description(
-    task: &TaskDescription,
-    code_hash: Option<&str>,
-) -> serde_json::Result<Box<RawValue>> {
-    to_raw_value(&json!({"task": task, "findings": [], "warnings": [], "code_hash": code_hash}))
+/// A task's description as an executor hands it over.
+pub(super) fn description(task: &TaskDescription) -> serde_json::Result<Box<RawValue>> {
+    to_raw_value(&json!({"task": task, "findings": [], "warnings": []}))
 }
 
 /// The description of a task that cannot be used.

@@ -80,6 +80,7 @@ impl Worker {
             executor: ExecutorProgram {
                 program: THIS_PROGRAM.to_owned(),
                 arguments: vec![executor::ARGUMENT.to_owned()],
+                code: Some(THIS_PROGRAM.into()),
             },
             targets: Targets::Tasks(self.tasks.iter().map(|task| task.name.clone()).collect()),
             interpreter: Arc::new(InProcess::new(self.tasks)),

@@ -38,6 +38,7 @@ pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Res
         .map_err(|error| Failure::new(format!("the guardian process cannot be started: {error}")))?;
     let options = WorkerOptions {
         module_target: module_target.clone(),
+        task_name: host.targets.task_named(module_target),
         slots: options.jobs,
         execution_mode,
         program: host.executor.clone(),
