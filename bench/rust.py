@@ -1,14 +1,17 @@
 """What a worker in Rust costs: its file, the time to its first poll, a sample of a metric.
 
-    .venv/bin/python bench/rust.py [--runs 30]
+    [SUITE_RUST_PROFILE=dist] .venv/bin/python bench/rust.py [--runs 30] [--real-time]
 
-The server is a few lines of Python that answer at once; its own time is in the figure.
+The server is a few lines of Python that answer at once; its own time is in the figure. `dist` is the
+profile that the guide has for small binaries. With --real-time, for which one must be root, everything runs at
+a real-time priority: other work on the machine is then not in the figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -80,7 +83,7 @@ def milliseconds_to_first_poll(program: Path, slots: int) -> float:
 
 def report_samples(rounds: int) -> None:
     """Print what each way of recording costs."""
-    # Rounds are shorter than a turn on the processor, so that other work shows in the largest figures alone.
+    # Rounds are shorter than a turn on the processor: other work shows in the largest figures.
     params = json.dumps({"rounds": rounds * 20, "samples": 20_000})
     command = [rust_program("recording"), "run", "--json", "--params", params]
     with tempfile.TemporaryDirectory() as folder:
@@ -95,9 +98,13 @@ def main() -> None:
     """Print the figures."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=30)
+    arguments.add_argument("--real-time", action="store_true")
     options = arguments.parse_args()
     program = rust_program("echo")
-    print(f"size of the binary: {program.stat().st_size / 1e6:.1f} MB")
+    for name, binary in (("echo", program), ("examples", rust_program("example-tasks", "perago-examples"))):
+        print(f"size of the binary, {name}: {binary.stat().st_size / 1e6:.1f} MB")
+    if options.real_time:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     for slots in (1, 2):
         figures = [milliseconds_to_first_poll(program, slots) for _ in range(options.runs)]
         print(f"start to first poll, {slots} slots: {spread(figures, 1)} ms")

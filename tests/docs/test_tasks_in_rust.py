@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from support.command import environment
 from support.rust import profile, profile_folder, target_directory
@@ -29,6 +35,14 @@ def files() -> dict[str, str]:
 
 def test_it_takes_few_lines() -> None:
     assert sum(text.count("\n") for text in files().values()) < MOST_LINES
+
+
+@pytest.mark.parametrize("language", pages.LANGUAGES)
+def test_the_profile_for_small_binaries_is_the_one_that_is_measured(language: str) -> None:
+    told = [block.text for block in pages.blocks(pages.GUIDES / language / PAGE.name, "toml")]
+    shown = tomllib.loads(next(text for text in told if "[profile.dist]" in text))["profile"]
+    ours = tomllib.loads((pages.ROOT / "Cargo.toml").read_text(encoding="utf-8"))["profile"]
+    assert shown == {"dist": {**ours["dist"], "strip": ours["release"]["strip"]}}
 
 
 def settings() -> str:
