@@ -3,7 +3,7 @@
     [SUITE_RUST_PROFILE=dist] .venv/bin/python bench/rust.py [--runs 30] [--real-time]
 
 The server is a few lines of Python that answer at once; its own time is in the figure. `dist` is the
-profile that the guide has for small binaries. With --real-time, for which one must be root, everything runs at
+profile that the guide has for small binaries. With --real-time (only root may) everything runs at
 a real-time priority: other work on the machine is then not in the figures.
 """
 
