@@ -23,7 +23,7 @@ use crate::logs::{Level, Logger, Record};
 use crate::memory::evidence::Evidence;
 use crate::metrics::Arenas;
 use crate::module_description::ModuleDescription;
-use crate::open_attempts::OpenAttempts;
+use crate::open_attempts::{OpenAttempts, Stage};
 use crate::operator::{Condition, Operator, Pause};
 use crate::outbox::{self, Outbox, OutboxOptions};
 use crate::poller::{self, PollOptions, Stops};
@@ -42,6 +42,9 @@ const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
 
 /// After the last body, results that the server does not take are tried for this long when no deadline is set.
 const DELIVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// After that, directories of attempts get this long to be removed. The next worker removes what is left of them.
+const REMOVED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Bounds the last export of metrics, inside the deadline if one is set.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
@@ -380,18 +383,24 @@ impl Worker {
             Some(poller) => poller.await.unwrap_or_default(),
             None => Vec::new(),
         };
-        self.open.bodies_ended().await;
-        let delivered = async {
+        self.open.all_reached(Stage::Report).await;
+        let mut stopped = Stopped::Drained;
+        if tokio::time::timeout(DELIVER_WITHIN, self.open.all_reached(Stage::CleanUp)).await.is_err() {
+            stopped = Stopped::Forced;
+            abandon.send_replace(true);
+            self.open.all_reached(Stage::CleanUp).await;
+        }
+        let ended = async {
             for attempt in attempts {
                 let _ = attempt.await;
             }
         };
-        tokio::pin!(delivered);
-        let mut stopped = Stopped::Drained;
-        if tokio::time::timeout(DELIVER_WITHIN, &mut delivered).await.is_err() {
+        if tokio::time::timeout(REMOVED_WITHIN, ended).await.is_err() {
             stopped = Stopped::Forced;
-            abandon.send_replace(true);
-            delivered.await;
+            let message =
+                "directories of attempts are not removed yet; they are found later by their markers";
+            let record = Record::new(Level::Warning, "workspace_left", message);
+            self.logger.write(record.with("open_attempts", self.open.count() as u64));
         }
         if tokio::time::timeout(EXECUTORS_END_WITHIN, self.pool.stopped()).await.is_err() {
             self.pool.kill_all().await;
