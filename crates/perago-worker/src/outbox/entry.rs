@@ -132,9 +132,16 @@ pub struct Entry {
     pub outcome: Option<Outcome>,
     /// Why the outcome can never be delivered.
     pub kept: Option<Kept>,
+    /// What is kept may be there for days: its results are in the journal alone, and none are shown here.
+    pub is_shelved: bool,
 }
 
 impl Entry {
+    /// Lets go of the results, which the journal has.
+    pub(super) fn shelve(&mut self) {
+        (self.returned, self.outcome, self.is_shelved) = (None, None, true);
+    }
+
     /// The records that say the same, in order.
     pub(super) fn records(&self) -> Vec<Record> {
         let claimed = Record::Claimed {
@@ -161,6 +168,7 @@ pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: Rec
             staged: None,
             outcome: None,
             kept: None,
+            is_shelved: false,
         };
         entries.insert(number, entry);
         return;

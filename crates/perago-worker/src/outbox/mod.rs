@@ -183,13 +183,14 @@ impl Outbox {
 
     /// The entry, unless it is closed.
     pub fn entry(&self, number: u64) -> Option<Entry> {
-        self.0.entries.borrow().get(&number).cloned()
+        let held = self.0.entries.borrow().get(&number).cloned()?;
+        if held.is_shelved { self.0.load(number) } else { Some(held) }
     }
 
     /// What is kept or open for an earlier attempt at the same work, on the same basis, and can stand for the attempt at
     /// `task`. Whether the task retries that attempt, the server knows.
     pub fn adoptable(&self, task: &Task, key: &Key) -> Option<Adoptable> {
-        adoptable::newest(&self.0.entries.borrow(), task, key)
+        adoptable::newest(&self.0.entries.borrow(), task, key, |number| self.0.load(number))
     }
 
     fn keep(&self, number: u64, reason: &str, is_doubtful: bool) {
@@ -201,13 +202,29 @@ impl Inner {
     fn note(&self, number: u64, record: Record) {
         // What is done with leaves nothing to compact for.
         let written = passing(step_of(&record), || self.journal.borrow_mut().append(number, &record));
-        entry::apply(&mut self.entries.borrow_mut(), number, record);
+        let mut entries = self.entries.borrow_mut();
+        entry::apply(&mut entries, number, record);
+        if let Some(entry) = entries.get_mut(&number) {
+            self.journal.borrow().shelve(number, entry);
+        }
+        drop(entries);
         match written {
             Err(error) => self.begin_to_fail(&error),
             Ok(()) if self.is_failing.get() => self.recover(),
             Ok(()) if self.journal.borrow().is_long() => self.shorten(),
             Ok(()) => {}
         }
+    }
+
+    /// An entry with its results, from the journal.
+    fn load(&self, number: u64) -> Option<Entry> {
+        let loaded = self.journal.borrow().load(number);
+        loaded.unwrap_or_else(|error| {
+            let message = "what is kept cannot be read from the journal";
+            let record = LogRecord::new(Level::Warning, "journal_damaged", message);
+            self.logger.write(record.with("records", 1).with("error", error.to_string()));
+            None
+        })
     }
 
     /// Once for all failures in a row: a full disk must not be filled further.
@@ -246,7 +263,7 @@ impl Inner {
         let oldest = self.oldest_kept();
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
-        self.journal.borrow_mut().rewrite(&entries)
+        self.journal.borrow_mut().rewrite(&mut entries)
     }
 }
 
