@@ -1,6 +1,6 @@
 use perago_conductor::TaskResult;
 
-use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::entry::{Claim, Kept, OwedOutcome, Returned, Staged};
 use super::*;
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -41,7 +41,7 @@ fn claimed(task: &Task) -> Entry {
 fn finished(task: &Task, status: ResultStatus, output: &str) -> Entry {
     let mut result = TaskResult::new(task, "me", status);
     result.output_data = Some(raw(output));
-    Entry { outcome: Some(Outcome { at: 2, result, failure_code: None }), ..claimed(task) }
+    Entry { outcome: Some(OwedOutcome { at: 2, result, failure_code: None }), ..claimed(task) }
 }
 
 fn kept(is_doubtful: bool) -> Kept {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::entry::{Entry, Record, apply};
+use super::entry::{Entry, JournalRecord, apply};
 
 const FILE_NAME: &str = "journal";
 const MAGIC: &str = "perago-journal ";
@@ -142,11 +142,11 @@ impl Journal {
     ///
     /// # Errors
     /// What the system says; the step is not written then.
-    pub fn append(&mut self, number: u64, record: &Record) -> io::Result<()> {
+    pub fn append(&mut self, number: u64, record: &JournalRecord) -> io::Result<()> {
         let written = frame(number, record).and_then(|frame| self.write(&frame));
         match (&written, record) {
-            (Ok(_), Record::Closed) => drop(self.spans.remove(&number)),
-            (Ok(span), Record::Claimed { .. }) => drop(self.spans.insert(number, vec![*span])),
+            (Ok(_), JournalRecord::Closed) => drop(self.spans.remove(&number)),
+            (Ok(span), JournalRecord::Claimed { .. }) => drop(self.spans.insert(number, vec![*span])),
             (Ok(span), _) => {
                 if let Some(spans) = self.spans.get_mut(&number) {
                     spans.push(*span);
@@ -269,7 +269,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-fn frame(number: u64, record: &Record) -> io::Result<Vec<u8>> {
+fn frame(number: u64, record: &JournalRecord) -> io::Result<Vec<u8>> {
     let content = serde_json::to_vec(&(number, record))?;
     let length = u32::try_from(content.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut frame = Vec::with_capacity(HEADER_BYTES + content.len());
@@ -301,7 +301,7 @@ fn scan(
             Ok(Some(Frame { bytes, record })) => {
                 match record {
                     Some((number, record)) => {
-                        let is_claim = matches!(record, Record::Claimed { .. });
+                        let is_claim = matches!(record, JournalRecord::Claimed { .. });
                         apply(&mut entries, number, record);
                         seen(&mut entries, number, Span { offset, bytes }, is_claim);
                     }
@@ -339,7 +339,7 @@ fn after_header(file: &mut impl io::BufRead, path: &Path) -> Result<u64, Journal
 struct Frame {
     bytes: usize,
     /// None when it is damaged.
-    record: Option<(u64, Record)>,
+    record: Option<(u64, JournalRecord)>,
 }
 
 /// Reads one record; `None` at the end of the file.

@@ -2,29 +2,29 @@ use proptest::prelude::*;
 
 use perago_conductor::{ResultStatus, Task, TaskResult};
 
-use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::entry::{Claim, Kept, OwedOutcome, Returned, Staged};
 use super::super::key::Key;
 use super::super::{Outbox, OutboxOptions, now};
 use super::*;
 use crate::logs::Logger;
 
-fn record(kind: u8, number: u64) -> Record {
+fn record(kind: u8, number: u64) -> JournalRecord {
     let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
     let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
     match kind % 6 {
         0 => {
             let key = number.is_multiple_of(2).then(|| Key::of(&task, None));
-            Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
+            JournalRecord::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
         }
-        1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),
+        1 => JournalRecord::Staged(Staged { branch: "b".into(), commit: "c".into() }),
         2 => {
             let mut result = TaskResult::new(&task, "me", ResultStatus::Completed);
             result.output_data = Some(raw(r#"{"result":{"x":1.10}}"#));
-            Record::Finished(Box::new(Outcome { at: 2, result, failure_code: None }))
+            JournalRecord::Finished(Box::new(OwedOutcome { at: 2, result, failure_code: None }))
         }
-        3 => Record::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
-        4 => Record::Returned(Returned { at: 2, result: raw("1.10") }),
-        _ => Record::Closed,
+        3 => JournalRecord::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
+        4 => JournalRecord::Returned(Returned { at: 2, result: raw("1.10") }),
+        _ => JournalRecord::Closed,
     }
 }
 
@@ -203,7 +203,7 @@ fn what_can_never_be_delivered_is_forgotten_by_a_worker_that_runs_on() {
     let outbox = outbox(folder.path(), std::time::Duration::from_millis(hour));
     for (number, at) in [(1, now() - 2 * hour.cast_signed()), (2, now())] {
         outbox.0.note(number, record(0, number));
-        outbox.0.note(number, Record::Kept(Kept { at, reason: "gone".into(), is_doubtful: false }));
+        outbox.0.note(number, JournalRecord::Kept(Kept { at, reason: "gone".into(), is_doubtful: false }));
     }
     outbox.0.note(3, record(0, 3));
     outbox.drop_expired();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::entry::{Claim, Entry, Outcome};
+use super::entry::{Claim, Entry, OwedOutcome};
 use super::{Outbox, adoptable};
 use crate::attempt::drive::Context;
 use crate::attempt::machine::{LostReason, Ownership};
@@ -116,7 +116,7 @@ pub(crate) enum Step<'a> {
     /// The server says nothing.
     AskAgain,
     /// Report the outcome: the task is still ours.
-    Deliver(&'a Outcome),
+    Deliver(&'a OwedOutcome),
     /// Give the task back: it is still ours, and there is no outcome.
     Release(&'a Task),
     /// Nothing is left to do.
@@ -164,7 +164,7 @@ async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settl
 }
 
 /// Reports an outcome of a task that is still ours, and watches that it stays reported. `None`: look again.
-async fn deliver(context: &Context, entry: &Entry, outcome: &Outcome) -> Option<Settled> {
+async fn deliver(context: &Context, entry: &Entry, outcome: &OwedOutcome) -> Option<Settled> {
     match context.client.update_task(&outcome.result).await {
         Ok(()) => {}
         Err(error) if error.is_retryable() => return None,
@@ -194,7 +194,7 @@ fn of_lost(
     entry: &Entry,
     reason: LostReason,
     shown: &Result<Option<Task>, Error>,
-    outcome: &Outcome,
+    outcome: &OwedOutcome,
 ) -> Settled {
     let task = shown.as_ref().ok().and_then(Option::as_ref);
     match task {
