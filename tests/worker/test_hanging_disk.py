@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from support.conductor import Conductor
+from support.lake import Lake
 from support.waiting import SLACK_SECONDS, until
 from support.worker import ONE_ORDER_SECONDS, Worker
 
 from .test_workspaces import lake, lake_variables, pinned
-from .test_workspaces import Lake as Store
 
 __all__ = ["lake"]
 
@@ -29,7 +29,7 @@ def hanging_disk(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_directory_that_cannot_be_removed_holds_no_drain(
-    conductor: Conductor, lake: Store, task_name: str, tmp_path: Path, hanging_disk: str
+    conductor: Conductor, lake: Lake, task_name: str, tmp_path: Path, hanging_disk: str
 ) -> None:
     conductor.define(task_name, has_workspace=True)
     variables = {**lake_variables(lake), "LD_PRELOAD": hanging_disk}

@@ -126,9 +126,7 @@ def test_a_task_that_could_not_be_given_back_is_left_to_the_next_one(
         assert conductor.wait_task(run)["status"] == "COMPLETED"
 
 
-def test_what_a_dead_worker_ran_is_interrupted(
-    conductor: Conductor, task_name: str, tmp_path: Path
-) -> None:
+def test_what_a_dead_worker_ran_is_interrupted(conductor: Conductor, task_name: str, tmp_path: Path) -> None:
     conductor.define(task_name)
     with Worker(tmp_path, conductor.url, task_name) as worker:
         run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
@@ -155,8 +153,8 @@ def test_a_task_that_the_server_will_never_take_back_is_closed(
         run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
         until(lambda: (tmp_path / "started").exists(), "the body's start")
         worker.kill()
-    proxy.before = (
-        lambda exchange: Answer(400, b'{"message": "no"}') if exchange.path.endswith("/tasks") else None
+    proxy.before = lambda exchange: (
+        Answer(400, b'{"message": "no"}') if exchange.path.endswith("/tasks") else None
     )
     with Worker(tmp_path, proxy.url, task_name) as worker:
         record = worker.wait_record("release_refused")
