@@ -155,6 +155,7 @@ fn look(place: PathBuf, options: &CollectOptions) -> Option<Collected> {
 }
 
 #[cfg(test)]
+#[expect(clippy::used_underscore_binding, reason = "a test does what the kernel does when the owner dies")]
 mod tests {
     use std::time::Duration;
 
