@@ -43,15 +43,19 @@ pub(crate) async fn prepare(
 }
 
 /// The question for a task's definition, which is under way if the task's name is known.
-pub(crate) struct Definition(Option<(String, JoinHandle<Result<Option<Value>, Error>>)>);
+pub(crate) struct Definition(Option<Asked>);
+
+struct Asked {
+    task_name: String,
+    answer: JoinHandle<Result<Option<Value>, Error>>,
+}
 
 impl Definition {
     /// Asks for it if the name is known. Needs a `LocalSet`.
     pub(crate) fn ask(client: &Client, task_name: Option<&String>) -> Self {
-        Self(task_name.map(|name| {
-            let (client, name) = (client.clone(), name.clone());
-            let asked = name.clone();
-            (name, spawn_local(async move { client.get_task_def(&asked).await }))
+        Self(task_name.cloned().map(|task_name| {
+            let (client, name) = (client.clone(), task_name.clone());
+            Asked { task_name, answer: spawn_local(async move { client.get_task_def(&name).await }) }
         }))
     }
 
@@ -61,7 +65,7 @@ impl Definition {
     /// It does not, or cannot be asked.
     pub(crate) async fn exists(self, client: &Client, task_name: &str) -> Result<(), WorkerError> {
         let answer = match self.0 {
-            Some((name, asked)) if name == task_name => asked.await.ok(),
+            Some(asked) if asked.task_name == task_name => asked.answer.await.ok(),
             _ => None,
         };
         let answer = match answer {

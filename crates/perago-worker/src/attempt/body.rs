@@ -18,7 +18,7 @@ use crate::executor::message::{Assignment, Ended, Failure, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
 use crate::outbox::Key;
-use crate::workspace::{Keeping, KeeperHandle, Published, WorkspaceMail, Workspaces};
+use crate::workspace::{KeeperHandle, Keeping, Published, WorkspaceMail, Workspaces};
 
 /// How the attempt's body came to an end, or did not begin.
 pub(super) enum Body {
