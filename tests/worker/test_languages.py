@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -73,14 +71,6 @@ def test_outcomes(
         assert failed["failure_code"] == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_deaths_by_a_signal(languages: Languages, folder: Path, number: int) -> None:
-    python, rust = languages.run("signal", number=int(number), folder=str(folder))
-    beginning = str(python["reasonForIncompletion"]).split(";")[0]
-    assert rust["status"] == python["status"] == "FAILED"
-    assert str(rust["reasonForIncompletion"]).startswith(beginning)
-
-
 def test_a_panic_is_a_failure_with_its_place(languages: Languages) -> None:
     task = languages.rust.run("panic", text="no such song")
     reason = str(task["reasonForIncompletion"])
@@ -91,14 +81,6 @@ def test_a_panic_is_a_failure_with_its_place(languages: Languages) -> None:
     failed = languages.rust.worker.wait_record("task_failed", task_id=task["taskId"])
     assert failed["failure_code"] == "body_raised"
     assert reason in failed["exception"]
-
-
-def test_an_overflown_stack_takes_one_executor_and_says_so(languages: Languages) -> None:
-    task = languages.rust.run("overflow")
-    reason = str(task["reasonForIncompletion"])
-    assert reason.startswith("the executor process was killed by SIGABRT while it ran the body")
-    assert "has overflowed its stack" in reason
-    assert languages.rust.run("echo")["status"] == "COMPLETED"
 
 
 def test_what_a_body_logs(languages: Languages) -> None:
@@ -118,34 +100,3 @@ def test_what_a_body_logs(languages: Languages) -> None:
     assert (logged["song"], logged["span"]) == (7, "render")
     logs = until(lambda: languages.rust.conductor.task_log(task), "the task's log")
     assert any("logged T" in line for line in logs)
-
-
-@pytest.fixture(scope="module")
-def cancelling(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    """One slot of the worker in Rust, so that the next task gets the same executor."""
-    task = new_task_name()
-    conductor.define(task, responseTimeoutSeconds=3)
-    root = tmp_path_factory.mktemp("cancelling")
-    program = rust_program("scenario")
-    with Worker(root, conductor.url, task, program=program, PERAGO_CANCEL_GRACE="1s") as worker:
-        yield Shared(conductor, worker, task)
-
-
-@pytest.mark.parametrize(
-    ("action", "left", "is_killed"),
-    [("clean", "cleaned", False), ("swallow", "caught", False), ("native", None, True)],
-)
-def test_a_cancelled_body(
-    cancelling: Shared, folder: Path, action: str, left: str | None, is_killed: bool
-) -> None:
-    run = cancelling.start(action, folder=str(folder))
-    until(lambda: (folder / "started").exists(), "the body's start")
-    executor = int((folder / "started").read_text())
-    cancelling.conductor.terminate(run)
-    stopped = cancelling.worker.wait_record("body_stopped", workflow_instance_id=run)
-    assert stopped["killed"] is is_killed
-    if left is not None:
-        assert (folder / left).exists()
-    after = cancelling.run("environment")
-    same = after["outputData"]["result"]["number"] == executor  # type: ignore[index]
-    assert same is not is_killed
