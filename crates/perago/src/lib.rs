@@ -138,7 +138,7 @@ pub use perago_worker::workspace::GlobDialect;
 pub use crate::authoring::private as __private;
 pub use crate::authoring::{
     Cancellation, Cancelled, Gauge, Histogram, Metrics, Number, TaskError, TerminalError, Timer, TimerHandle,
-    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation,
+    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation, testing,
 };
 
 use crate::arguments::{Arguments, Command};
