@@ -72,6 +72,16 @@ impl InMemoryMetricRecorder {
 
     /// The same with another number of label sets that have a series of their own. Samples of further ones get the label
     /// `otel.metric.overflow`, as in a worker.
+    ///
+    /// ```
+    /// use perago::testing::InMemoryMetricRecorder;
+    ///
+    /// let recorder = InMemoryMetricRecorder::with_label_sets("task", 1);
+    /// for zone in ["a", "b"] {
+    ///     recorder.metrics().histogram("zones", 1, &[("zone", zone)]);
+    /// }
+    /// assert_eq!(recorder.histograms()[1].labels["otel.metric.overflow"], "true");
+    /// ```
     pub fn with_label_sets(task_name: &str, label_sets: usize) -> Self {
         let warnings = Arc::<Mutex<Vec<MetricWarning>>>::default();
         let sink = Arc::clone(&warnings);
@@ -117,6 +127,13 @@ impl InMemoryMetricRecorder {
     }
 
     /// How many samples or labels were dropped or changed, by reason.
+    ///
+    /// ```
+    /// let recorder = perago::testing::InMemoryMetricRecorder::default();
+    /// recorder.metrics().histogram("items", -1, &[]);
+    /// assert_eq!(recorder.dropped()["value_negative"], 1);
+    /// assert_eq!(recorder.warnings()[0]["metric_name"], "app.items");
+    /// ```
     pub fn dropped(&self) -> BTreeMap<&'static str, u64> {
         let counts = Reason::ALL.iter().zip(self.memory.checker.dropped());
         counts.filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.code(), count)).collect()
