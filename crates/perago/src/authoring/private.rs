@@ -11,10 +11,3 @@ pub use super::task::{
 pub fn bounds<N: super::Number>(bounds: impl IntoIterator<Item = N>) -> Vec<f64> {
     bounds.into_iter().map(super::Number::as_f64).collect()
 }
-
-/// What a path names that leads to a function without the attribute.
-pub mod plain {
-    /// Stands for a type that is not there.
-    #[derive(Debug)]
-    pub struct PeragoTask {}
-}

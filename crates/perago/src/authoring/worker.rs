@@ -144,7 +144,7 @@ macro_rules! main {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __add_task {
-    ($worker:ident, $task:ident) => {{
+    (@ $worker:ident [$($path:tt)+] $task:ident) => {{
         mod plain {
             mod function {
                 #[allow(non_camel_case_types, dead_code)]
@@ -155,13 +155,13 @@ macro_rules! __add_task {
         }
         #[allow(unused_imports)]
         use plain::*;
-        use $task as PeragoTask;
+        use $($path)+ as PeragoTask;
         $worker.task::<PeragoTask>()
     }};
-    ($worker:ident, $($part:ident)::+) => {{
-        #[allow(unused_imports)]
-        use $crate::__private::plain::*;
-        use $($part)::+ as PeragoTask;
-        $worker.task::<PeragoTask>()
-    }};
+    (@ $worker:ident $path:tt $module:ident :: $($rest:tt)+) => {
+        $crate::__add_task!(@ $worker $path $($rest)+)
+    };
+    ($worker:ident, $($path:tt)+) => {
+        $crate::__add_task!(@ $worker [$($path)+] $($path)+)
+    };
 }

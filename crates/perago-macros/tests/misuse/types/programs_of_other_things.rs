@@ -3,7 +3,7 @@ struct Plain;
 fn helper() {}
 
 mod elsewhere {
-    pub fn helper() {}
+    pub fn other() {}
 }
 
-perago::main!(Plain, helper, elsewhere::helper, missing);
+perago::main!(Plain, helper, elsewhere::other);
