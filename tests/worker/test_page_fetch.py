@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.conductor import Conductor
+from support.metrics import MetricStore
 from support.rust import rust_program
 from support.waiting import until
 from support.worker import Worker
@@ -62,10 +63,17 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def fetching(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+def fetching(
+    conductor: Conductor, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shared]:
     conductor.define(TASK, responseTimeoutSeconds=3)
     program = rust_program("example-tasks", "perago-examples")
-    with Worker(tmp_path_factory.mktemp("fetching"), conductor.url, TASK, TASK, program=program) as worker:
+    root = tmp_path_factory.mktemp("fetching")
+    settings = {
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": MetricStore(embedded_url).endpoint,
+        "PERAGO_INSTANCE_ID": "suite-page-fetch",
+    }
+    with Worker(root, conductor.url, TASK, TASK, program=program, **settings) as worker:
         yield Shared(conductor, worker, TASK)
 
 
