@@ -12,6 +12,7 @@ import pytest
 
 from support.command import SECRETS, CommandLine, environment, perago_command
 from support.lake import Lake
+from support.waiting import until
 
 from .modules import EDITING
 from .running import CHANGES, METRICS, failing, run
@@ -164,6 +165,42 @@ class TestRepository:
         assert (kept / "same.txt").exists()
         assert run(line, "edit", *given, **store).code == 1
         assert list((line.folder / "workspaces").glob("perago-run-*")) == [kept]
+
+    def test_what_a_killed_command_has_left_is_found(
+        self, line: CommandLine, lake: Lake, store: dict[str, str], where: list[str]
+    ) -> None:
+        line.write("edit.py", EDITING.replace("    print(", "    __import__('signal').pause()\n    print("))
+        places = [line.folder / "workspaces", line.folder / "tmp"]
+        places[1].mkdir()
+        variables = {"TMPDIR": str(places[1]), "CONDUCTOR_SERVER_URL": "http://127.0.0.1:9/api", **store}
+
+        def left() -> list[Path]:
+            return [path for place in places for path in place.glob("*perago-run-*")]
+
+        def gc() -> dict[str, list[str]]:
+            swept = json.loads(line.run("gc", "--json", "--older-than", "1s", **variables).stdout)
+            return {path["fate"]: path.get("reason") for path in swept["leftovers"]}
+
+        arguments = ["run", "edit", "--params", "{}", "--repository", lake.name, "--ref", "main", *where]
+        with subprocess.Popen(
+            [*perago_command(), *arguments],
+            cwd=line.cwd,
+            env=environment(line.folder, **variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                until(
+                    lambda: [path for path in left() if path.is_dir() and list(path.glob("new/file.txt"))],
+                    "the body's edits",
+                )
+                assert gc() == {"kept": "running"}
+            finally:
+                process.kill()
+        assert len(left()) == 4, "two directories, two locks"
+        until(lambda: gc() == {"removed": None}, "a second of age")
+        assert left() == []
 
     @pytest.mark.parametrize(
         ("repository", "reference"), [("", "no-such-commit"), ("no-such-repository", "main")]

@@ -119,11 +119,50 @@ def test_a_task_that_could_not_be_given_back_is_left_to_the_next_one(
         (released,) = worker.records("task_released")
     assert not released["released"]
     (entry,) = status(tmp_path)[1]["entries"]
-    assert (entry["workflow_instance_id"], entry["state"]) == (run, "running")
+    assert (entry["workflow_instance_id"], entry["state"]) == (run, "interrupted")
     (tmp_path / "go").touch()
     with Worker(tmp_path, conductor.url, task_name) as worker:
         worker.wait_record("task_recovered")
         assert conductor.wait_task(run)["status"] == "COMPLETED"
+
+
+def test_what_a_dead_worker_ran_is_interrupted(conductor: Conductor, task_name: str, tmp_path: Path) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, conductor.url, task_name) as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
+        until(lambda: (tmp_path / "started").exists(), "the body's start")
+        code, shown = status(tmp_path)
+        assert (code, shown["entries"][0]["state"]) == (1, "running")
+        assert shown["supervisor_pid"] == worker.process.pid
+        assert worker.command("status").stdout.startswith("running ")
+        worker.kill()
+        code, shown = status(tmp_path)
+        assert (code, shown["entries"][0]["state"], shown["supervisor_pid"]) == (1, "interrupted", None)
+        assert (shown["undelivered"], worker.command("status").returncode) == (1, 1)
+        lines = worker.command("status").stdout.splitlines()
+        assert lines[0].startswith("interrupted ")
+        assert lines[1].startswith("no worker runs; the next one ")
+    conductor.terminate(run)
+
+
+def test_a_task_that_the_server_will_never_take_back_is_closed(
+    conductor: Conductor, proxy: Proxy, task_name: str, tmp_path: Path
+) -> None:
+    conductor.define(task_name)
+    with Worker(tmp_path, proxy.url, task_name) as worker:
+        run = conductor.start(task_name, {"action": "gate", "folder": str(tmp_path)})
+        until(lambda: (tmp_path / "started").exists(), "the body's start")
+        worker.kill()
+    proxy.before = lambda exchange: (
+        Answer(400, b'{"message": "no"}') if exchange.path.endswith("/tasks") else None
+    )
+    with Worker(tmp_path, proxy.url, task_name) as worker:
+        record = worker.wait_record("release_refused")
+        assert record["reason"].startswith("the server refuses to take it back: ")
+        code, shown = status(tmp_path)
+        assert (code, shown["entries"]) == (0, [])
+        assert worker.records("recovery_waits") == []
+    conductor.terminate(run)
 
 
 def test_a_result_that_came_too_late_is_kept(

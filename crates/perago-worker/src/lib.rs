@@ -20,6 +20,7 @@ pub mod open_attempts;
 pub mod operator;
 mod orphans;
 pub mod outbox;
+pub mod overdue;
 pub mod poller;
 mod requirements;
 pub mod settings;

@@ -30,7 +30,18 @@ struct Open {
     retry_count: i64,
     slot: u32,
     log: TaskLogBuffer,
-    has_body: bool,
+    stage: Stage,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its body is to begin, or runs.
+    Body,
+    /// Its outcome is to be reported.
+    Report,
+    /// It is closed; files of its workspace may still be there.
+    CleanUp,
 }
 
 impl OpenAttempts {
@@ -45,7 +56,7 @@ impl OpenAttempts {
             retry_count: task.retry_count,
             slot,
             log: TaskLogBuffer::default(),
-            has_body: true,
+            stage: Stage::Body,
         };
         self.0.open.borrow_mut().insert(number, open);
         number
@@ -57,19 +68,19 @@ impl OpenAttempts {
         self.0.changed.notify_waiters();
     }
 
-    /// Nothing but the report of its outcome is left to do for an attempt.
-    pub fn body_ended(&self, number: u64) {
+    /// An attempt has come to this stage.
+    pub fn reached(&self, number: u64, stage: Stage) {
         if let Some(open) = self.0.open.borrow_mut().get_mut(&number) {
-            open.has_body = false;
+            open.stage = open.stage.max(stage);
         }
         self.0.changed.notify_waiters();
     }
 
-    /// Waits until no attempt has more to do than to report its outcome.
-    pub async fn bodies_ended(&self) {
+    /// Waits until every attempt is at this stage, or beyond it.
+    pub async fn all_reached(&self, stage: Stage) {
         loop {
             let changed = self.0.changed.notified();
-            if !self.0.open.borrow().values().any(|open| open.has_body) {
+            if self.0.open.borrow().values().all(|open| open.stage >= stage) {
                 return;
             }
             changed.await;
@@ -154,5 +165,25 @@ mod tests {
         assert_eq!(open.count(), 1);
         open.end(number);
         assert_eq!(open.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_waits_for_bodies_then_for_reports_and_not_for_files() {
+        let open = OpenAttempts::default();
+        let number = open.begin(&Task::default(), 1);
+        let is_reached = async |stage| {
+            tokio::select! {
+                biased;
+                () = open.all_reached(stage) => true,
+                () = std::future::ready(()) => false,
+            }
+        };
+        assert!(!is_reached(Stage::Report).await);
+        open.reached(number, Stage::Report);
+        assert!(is_reached(Stage::Report).await && !is_reached(Stage::CleanUp).await);
+        open.reached(number, Stage::CleanUp);
+        open.reached(number, Stage::Report);
+        assert!(is_reached(Stage::CleanUp).await);
+        assert_eq!(open.count(), 1, "it holds a directory");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use serde_json::{Value, json};
@@ -17,6 +17,8 @@ pub const SUPERVISOR_LOCK: &str = ".perago-supervisor.lock";
 const GUARDIAN_LOCK: &str = "guardian.lock";
 const STATE_LOCK: &str = "supervisor.lock";
 const PREDECESSOR_ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// For longer than a guardian needs to end everything.
+const SUPERVISOR_SHOWS_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why the state directory cannot be used.
@@ -54,6 +56,15 @@ impl StateError {
     }
 }
 
+/// A supervisor that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Supervisor {
+    /// Its process id, as it sees it; none while that is not written yet.
+    pub pid: Option<i32>,
+    /// Since when, in milliseconds since the epoch.
+    pub since: i64,
+}
+
 /// The locked state directory of one live supervisor.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -84,17 +95,29 @@ impl StateDirectory {
         &self.path
     }
 
-    /// The process id of the supervisor that lives on the state directory at `path`, as it was written there; `None`
-    /// when none lives.
-    pub fn supervisor_of(path: &Path) -> Option<String> {
-        let mut file = File::open(path.join(STATE_LOCK)).ok()?;
-        // Taken for a moment, which a supervisor that is about to start waits out.
-        if lock(&file).unwrap_or(true) {
-            return None;
+    /// The supervisor that lives on the state directory at `path`; `None` when none lives. Waits for a moment where one is just starting or has just died.
+    pub fn supervisor_of(path: &Path) -> Option<Supervisor> {
+        let path = path.join(STATE_LOCK);
+        let deadline = Instant::now() + SUPERVISOR_SHOWS_WITHIN;
+        loop {
+            let mut file = File::open(&path).ok()?;
+            // Taken for a moment, which a supervisor that is about to start waits out.
+            if lock(&file).unwrap_or(true) {
+                return None;
+            }
+            let mut content = String::new();
+            let _ = file.read_to_string(&mut content);
+            let holder: Value = serde_json::from_str(&content).unwrap_or_default();
+            let pid = pid_of(&holder);
+            // A new supervisor has the lock before its number is written; a dead one's guardian has it a little longer.
+            // One that stays is in a container whose processes are not seen from here.
+            if pid.is_some_and(is_running) || Instant::now() > deadline {
+                let since = file.metadata().and_then(|found| found.modified()).unwrap_or(UNIX_EPOCH);
+                let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                return Some(Supervisor { pid, since: i64::try_from(since).unwrap_or(i64::MAX) });
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
-        let mut content = String::new();
-        let _ = file.read_to_string(&mut content);
-        Some(serde_json::from_str::<Value>(&content).unwrap_or_default()["supervisor_pid"].to_string())
     }
 
     /// Waits until no process of an earlier supervisor is left, and returns the lock for our own guardian to hold.
@@ -229,13 +252,37 @@ mod tests {
         let error = open(root.path()).unwrap_err();
         assert!(error.to_string().contains(&format!("supervisor pid {}", std::process::id())), "{error}");
         let state = root.path().join("state");
-        assert_eq!(StateDirectory::supervisor_of(&state), Some(std::process::id().to_string()));
+        let seen = StateDirectory::supervisor_of(&state).unwrap();
+        assert_eq!(seen.pid, Some(std::process::id().cast_signed()));
+        assert!((crate::outbox::now() - seen.since).abs() < 60_000, "{seen:?}");
         drop(first);
         assert_eq!(StateDirectory::supervisor_of(&state), None);
         assert_eq!(StateDirectory::supervisor_of(&root.path().join("absent")), None);
         assert!(!root.path().join("workspaces").join(SUPERVISOR_LOCK).exists());
         let again = open(root.path()).unwrap();
         assert_eq!(fs::metadata(again.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_lock_without_the_number_of_a_process_is_no_dead_supervisor() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(STATE_LOCK);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let dead = format!("{{\"supervisor_pid\": {}}}\n", child.id());
+        for (content, shown) in [("", None), (&dead, Some(child.id().cast_signed()))] {
+            fs::write(&path, content).unwrap();
+            let held = File::open(&path).unwrap();
+            assert!(lock(&held).unwrap());
+            let seen = StateDirectory::supervisor_of(root.path()).expect("the lock is held");
+            assert_eq!(seen.pid, shown);
+            let ends = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                drop(held);
+            });
+            assert_eq!(StateDirectory::supervisor_of(root.path()), None, "its guardian has ended");
+            ends.join().unwrap();
+        }
     }
 
     #[test]

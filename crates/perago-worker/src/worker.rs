@@ -7,7 +7,7 @@ use std::time::Duration;
 use perago_conductor::Client;
 use perago_contract::{Finding, TaskDescription};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::attempt::drive::Context;
@@ -37,18 +37,9 @@ use crate::worker_error::WorkerError;
 pub use crate::worker_options::{Ready, Stopped, WorkerOptions};
 use crate::workspace::{self, Housekeeping, Workspaces};
 
-/// Idle executors get this long to end by themselves.
-const EXECUTORS_END_WITHIN: Duration = Duration::from_secs(3);
+mod drain;
 
-/// After the last body, results that the server does not take are tried for this long when no deadline is set.
-const DELIVER_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bounds the last export of metrics, inside the deadline if one is set.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
-
-/// A quarter of the deadline, and at most this, is kept for what comes after the bodies: most of it for giving tasks
-/// back, the rest for the last export.
-const LAST_STEPS_WITHIN: Duration = Duration::from_secs(2);
+use drain::Stopping;
 
 /// The server answers a long poll at most this much later than it was asked to.
 const POLL_ENDS_WITHIN: Duration = Duration::from_millis(300);
@@ -327,7 +318,6 @@ impl Worker {
         for left in context.outbox.left_open() {
             spawn_local(outbox::resolve(Rc::clone(&context), left, polls_ended, drain_seen.clone()));
         }
-        let export = started.export;
         let house_keeping = spawn_local(keep_house(self.logger.clone(), context.outbox.clone()));
         let _housekeeper = started.housekeeping.map(Housekeeping::start);
         let poller = (!polling.is_paused).then(|| {
@@ -342,86 +332,9 @@ impl Worker {
             spawn_local(poller::run(context, self.pool.clone(), options, stops))
         });
         self.signals.stop_requested().await;
-        self.operator.ends();
-        self.logger.event(Level::Info, "worker_draining", "told to stop; finishing what runs");
-        drain.send_replace(true);
-        self.pool.stop();
-        let deadline = settings.shutdown_force_kill_after;
-        let told_at = Instant::now();
-        let stopped = match deadline {
-            None => self.drain(poller, &abandon).await,
-            Some(limit) => {
-                let last_steps = last_steps(limit);
-                let bodies_end_within = limit.saturating_sub(self.stop_grace() + last_steps);
-                match tokio::time::timeout(bodies_end_within, self.drain(poller, &abandon)).await {
-                    Ok(stopped) => stopped,
-                    Err(_) => self.give_up(&abandon, told_at + limit - last_steps / 4).await,
-                }
-            }
-        };
+        let stopped = self.stop(Stopping { poller, drain, abandon, export: started.export }).await;
         house_keeping.abort();
-        if let Some(export) = export {
-            let left = deadline.map_or(FLUSH_WITHIN, |limit| {
-                limit.saturating_sub(told_at.elapsed() + last_steps(limit) / 16)
-            });
-            export.shutdown(left.min(FLUSH_WITHIN), &self.logger).await;
-        }
-        self.logger.event(Level::Info, "worker_stopped", "worker stopped");
         stopped
-    }
-
-    /// Waits for the poll in flight, the bodies that run, and the delivery of their results.
-    async fn drain(
-        &self,
-        poller: Option<JoinHandle<Vec<JoinHandle<()>>>>,
-        abandon: &watch::Sender<bool>,
-    ) -> Stopped {
-        let attempts = match poller {
-            Some(poller) => poller.await.unwrap_or_default(),
-            None => Vec::new(),
-        };
-        self.open.bodies_ended().await;
-        let delivered = async {
-            for attempt in attempts {
-                let _ = attempt.await;
-            }
-        };
-        tokio::pin!(delivered);
-        let mut stopped = Stopped::Drained;
-        if tokio::time::timeout(DELIVER_WITHIN, &mut delivered).await.is_err() {
-            stopped = Stopped::Forced;
-            abandon.send_replace(true);
-            delivered.await;
-        }
-        if tokio::time::timeout(EXECUTORS_END_WITHIN, self.pool.stopped()).await.is_err() {
-            self.pool.kill_all().await;
-        }
-        stopped
-    }
-
-    /// How long bodies that still run have from being told to stop until they are killed.
-    fn stop_grace(&self) -> Duration {
-        let settings = &self.options.settings;
-        let most = settings.shutdown_force_kill_after.map_or(Duration::ZERO, |deadline| deadline / 4);
-        settings.cancel_grace.min(most)
-    }
-
-    /// Stops what runs and gives its tasks back. What is not given back in time is so at the next start.
-    async fn give_up(&self, abandon: &watch::Sender<bool>, until: Instant) -> Stopped {
-        let open = self.open.count() as u64;
-        self.logger.write(
-            Record::new(Level::Warning, "drain_deadline", "the drain deadline is near; stopping what runs")
-                .with("open_attempts", open),
-        );
-        abandon.send_replace(true);
-        let released = async {
-            while self.open.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout_at(until, released).await;
-        self.pool.kill_all().await;
-        Stopped::Forced
     }
 
     fn announce(&self, started: &Started, polling: &WorkerOverride) {
@@ -481,11 +394,6 @@ fn resource_attribute_keys(options: &WorkerOptions) -> Vec<String> {
     let resource =
         metrics.map(|metrics| export::resource(&options.settings, metrics, &options.state_directory));
     resource.map(|resource| resource.keys().collect()).unwrap_or_default()
-}
-
-/// How much of the drain's deadline is kept for what comes after the bodies.
-fn last_steps(deadline: Duration) -> Duration {
-    (deadline / 4).min(LAST_STEPS_WITHIN)
 }
 
 fn died(death: &Death) -> WorkerError {

@@ -173,7 +173,7 @@ fn fill(place: &Path, marker: &AttemptMarker) -> io::Result<File> {
 
 /// Names the processes that see each other's locks for certain: those of one running kernel, on one mounted file system.
 /// Another machine, or another mount of a shared store, need not see them.
-fn lock_scope(place: &Path) -> Option<String> {
+pub(crate) fn lock_scope(place: &Path) -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let device = std::fs::metadata(place).ok()?.dev();
     Some(format!("{} {device}", boot.trim()))

@@ -31,6 +31,8 @@ pub enum Keep {
     TaskUnknown,
     /// Conductor gave no answer, for this reason.
     NoAnswer(String),
+    /// The directory of a command that was run before this machine was started, or elsewhere: its lock proves nothing.
+    Elsewhere,
     /// A directory whose marker is missing, damaged or of another version.
     MarkerUnreadable,
     /// A staging branch that this version did not name.
@@ -49,6 +51,7 @@ impl Keep {
             Self::OtherConductor => "other_conductor",
             Self::TaskUnknown => "task_unknown",
             Self::NoAnswer(_) => "no_answer",
+            Self::Elsewhere => "elsewhere",
             Self::MarkerUnreadable => "marker_unreadable",
             Self::NotOurs => "not_ours",
             Self::Unread(_) => "unread",
@@ -64,6 +67,10 @@ impl Keep {
             Self::OtherConductor => "it belongs to another Conductor".to_owned(),
             Self::TaskUnknown => "Conductor does not know its attempt".to_owned(),
             Self::NoAnswer(reason) => format!("Conductor gave no answer: {reason}"),
+            Self::Elsewhere => {
+                "it was made before this machine was started, on another machine or through another mount"
+                    .to_owned()
+            }
             Self::MarkerUnreadable => {
                 "its marker is missing, damaged or of another version of Perago".to_owned()
             }
@@ -74,7 +81,7 @@ impl Keep {
 
     /// Whether nothing but a person will ever remove it.
     pub fn is_for_a_person(&self) -> bool {
-        matches!(self, Self::TaskUnknown | Self::MarkerUnreadable)
+        matches!(self, Self::TaskUnknown | Self::Elsewhere | Self::MarkerUnreadable)
     }
 }
 
@@ -148,7 +155,7 @@ pub struct CollectOptions {
 }
 
 impl CollectOptions {
-    fn is_old(&self, since: i64, age: Duration) -> bool {
+    pub(crate) fn is_old(&self, since: i64, age: Duration) -> bool {
         self.now.saturating_sub(since) >= i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
     }
 }

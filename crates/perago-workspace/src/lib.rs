@@ -17,6 +17,7 @@ mod manifest;
 mod materialise;
 mod path;
 mod publish;
+mod run_directory;
 mod stamp;
 mod store;
 
@@ -35,7 +36,10 @@ pub use guards::{GuardPhase, check_guardrails, violation_of};
 pub use manifest::{Edits, Manifest, ManifestEntry, ObjectIdentity};
 pub use materialise::{MaterialiseRequest, Materialised, Progress, TransferOptions, materialise};
 pub use path::{LONGEST_KEY_BYTES, MARKER_FILE, PathError, Prefix, RelativePath};
-pub use publish::{AdoptRequest, Adopted, AttemptControl, PublishReport, PublishRequest, adopt, publish};
+pub use publish::{
+    AdoptRequest, Adopted, AttemptControl, PublishReport, PublishRequest, Target, adopt, publish,
+};
+pub use run_directory::{RunDirectory, collect_run_directories};
 pub use stamp::{Basis, CommitStamp, Epoch, LONGEST_RESULT_IN_COMMIT, StagingName, Stamp, Work};
 pub use store::{
     Branch, ByteStream, Commit, CommitId, CommitText, ObjectEntry, Page, ReadAccess, Repository, StoreError,

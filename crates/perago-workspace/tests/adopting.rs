@@ -44,16 +44,6 @@ impl Scene {
         attempt
     }
 
-    fn main(&self) -> Tree {
-        let state = self.repository.state();
-        let head = state.head("main");
-        state.tree(&head)
-    }
-
-    fn added_commits(&self) -> usize {
-        self.repository.state().log("main").iter().take_while(|commit| commit.id != self.input).count()
-    }
-
     /// Lets the first attempt publish until its call number `stops_at`, and kills it there.
     /// Returns whether it got so far.
     async fn kill_first(&self, stops_at: usize) -> bool {
@@ -93,11 +83,15 @@ async fn wherever_the_first_attempt_is_killed_its_work_is_published_once_or_done
                 assert_eq!(adopted.report.commit, scene.repository.state().head("main"));
                 assert_eq!(adopted.report.uploaded_files, 0);
             } else {
-                assert_eq!(scene.added_commits(), 0, "killed at call {stops_at}");
+                assert_eq!(scene.repository.commits_above(&scene.input), 0, "killed at call {stops_at}");
                 second.edit(&[("a", Some("one")), ("b", None)]);
                 second.publish(&scene.repository, &Control::holding()).await.unwrap();
             }
-            assert_eq!((scene.main(), scene.added_commits()), (wanted("one"), 1), "call {stops_at}");
+            assert_eq!(
+                (scene.repository.main(), scene.repository.commits_above(&scene.input)),
+                (wanted("one"), 1),
+                "call {stops_at}"
+            );
             assert_eq!(scene.repository.state().branch_names(), ["main"]);
             if !was_killed {
                 break;
@@ -130,7 +124,10 @@ async fn a_zombie_that_wakes_after_the_adoption_changes_nothing() {
         let outcome = zombie.await;
         if adopted.is_some() {
             assert_eq!(scene.repository.state().log("main"), after, "call {stops_at}: {outcome:?}");
-            assert_eq!((scene.main(), scene.added_commits()), (wanted("one"), 1));
+            assert_eq!(
+                (scene.repository.main(), scene.repository.commits_above(&scene.input)),
+                (wanted("one"), 1)
+            );
         }
         stops_at += 1;
     }
@@ -167,7 +164,7 @@ async fn staged_work_over_a_head_that_others_have_moved_is_judged_like_any_publi
     assert!(adopted(&scene, &scene.attempt(1)).await.is_some());
     let mut both = wanted("one");
     both.insert("in/x".to_owned(), Bytes::from("theirs"));
-    assert_eq!(scene.main(), both);
+    assert_eq!(scene.repository.main(), both);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +177,7 @@ async fn an_attempt_that_is_not_ours_any_more_touches_nothing() {
     // Lost between the look and the merge.
     let error = scene.attempt(1).adopt(&scene.repository, &Control::holding_times(2)).await.unwrap_err();
     assert_eq!(error.code(), FailureCode::LeaseLost);
-    assert_eq!(scene.added_commits(), 0);
+    assert_eq!(scene.repository.commits_above(&scene.input), 0);
 }
 
 /// A scene whose first attempt was killed when its work was staged and not merged.

@@ -77,12 +77,6 @@ struct Played {
 }
 
 impl Played {
-    fn main(&self) -> Tree {
-        let state = self.repository.state();
-        let head = state.head("main");
-        state.tree(&head)
-    }
-
     /// The files of other writers that were committed while the attempts ran.
     fn foreign(&self) -> Tree {
         let log = self.repository.state().log("main");
@@ -165,7 +159,7 @@ proptest! {
         let played = play(&plan);
         let report = played.results[0].as_ref().unwrap();
         let input = played.repository.state().tree(&played.input);
-        prop_assert_eq!(played.main(), played.attempts[0].wanted(&input));
+        prop_assert_eq!(played.repository.main(), played.attempts[0].wanted(&input));
         let added = played.repository.state().log("main").len() - 2;
         prop_assert_eq!(added, usize::from(report.is_new), "one commit or none");
         prop_assert_eq!(played.repository.state().branch_names(), ["main"]);
@@ -174,7 +168,7 @@ proptest! {
     #[test]
     fn nothing_foreign_is_lost_and_the_newest_attempt_wins(plan in plan(1..4)) {
         let played = play(&plan);
-        let (main, foreign) = (played.main(), played.foreign());
+        let (main, foreign) = (played.repository.main(), played.foreign());
         for (key, content) in &foreign {
             prop_assert_eq!(main.get(key), Some(content), "{}", key);
         }

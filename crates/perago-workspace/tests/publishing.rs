@@ -37,16 +37,6 @@ impl Scene {
         attempt
     }
 
-    fn main(&self) -> Tree {
-        let state = self.repository.state();
-        let head = state.head("main");
-        state.tree(&head)
-    }
-
-    fn added_commits(&self) -> usize {
-        self.repository.state().log("main").iter().take_while(|commit| commit.id != self.input).count()
-    }
-
     fn only_main_is_left(&self) {
         assert_eq!(self.repository.state().branch_names(), ["main"]);
     }
@@ -66,8 +56,8 @@ async fn only_the_difference_is_published_in_one_stamped_commit() {
     let report = scene.edited(0, "one").publish(&scene.repository, &control).await.unwrap();
     assert_eq!((report.uploaded_files, report.uploaded_bytes, report.deleted_files), (2, 3, 1));
     assert!(report.is_new && report.left_staging.is_none());
-    assert_eq!(scene.main(), wanted("one"));
-    assert_eq!(scene.added_commits(), 1);
+    assert_eq!(scene.repository.main(), wanted("one"));
+    assert_eq!(scene.repository.commits_above(&scene.input), 1);
     let head = scene.repository.state().log("main")[0].clone();
     assert_eq!((&head.id, &head.parents[0]), (&report.commit, &scene.input));
     assert_eq!((control.staged(), control.uploads()), (vec![head.parents[1].clone()], vec![Some(3)]));
@@ -97,7 +87,7 @@ async fn a_body_that_deletes_everything_leaves_the_rest_of_the_repository() {
     let attempt = scene.attempt(0);
     attempt.edit(&[("a", None), ("b", None), ("d e/ä%2", None)]);
     attempt.publish(&scene.repository, &Control::holding()).await.unwrap();
-    let keys: Vec<String> = scene.main().into_keys().collect();
+    let keys: Vec<String> = scene.repository.main().into_keys().collect();
     assert_eq!(keys, ["in2/c", "keep"]);
 }
 
@@ -110,10 +100,10 @@ async fn an_identical_retry_adds_nothing_and_a_differing_one_supersedes() {
     let other = scene.edited(2, "two").publish(&scene.repository, &Control::holding()).await.unwrap();
     assert!(other.is_new);
     assert_eq!(other.uploaded_files, 1);
-    assert_eq!((scene.main(), scene.added_commits()), (wanted("two"), 2));
+    assert_eq!((scene.repository.main(), scene.repository.commits_above(&scene.input)), (wanted("two"), 2));
     let undone = scene.attempt(3).publish(&scene.repository, &Control::holding()).await.unwrap();
     assert!(undone.is_new);
-    assert_eq!(scene.main(), scene.repository.state().tree(&scene.input));
+    assert_eq!(scene.repository.main(), scene.repository.state().tree(&scene.input));
     scene.only_main_is_left();
 }
 
@@ -135,7 +125,7 @@ async fn a_foreign_commit_is_never_lost_and_always_named_whenever_it_comes() {
             });
             let result = scene.edited(0, "one").publish(&scene.repository, &Control::holding()).await;
             scene.repository.behave();
-            assert_eq!(scene.main()[files.0], files.1, "moment {moment}");
+            assert_eq!(scene.repository.main()[files.0], files.1, "moment {moment}");
             let log = scene.repository.state().log("main");
             let foreign = log.iter().find(|commit| commit.committer == "somebody").unwrap();
             match result {
@@ -149,7 +139,7 @@ async fn a_foreign_commit_is_never_lost_and_always_named_whenever_it_comes() {
                     let text = error.to_string();
                     assert!(text.contains(&foreign.id) && text.contains("somebody"), "{text}");
                     assert!(error.hint().contains("new head of main"));
-                    assert_eq!(scene.main().get("in/new/x y"), None, "ours is undone");
+                    assert_eq!(scene.repository.main().get("in/new/x y"), None, "ours is undone");
                 }
             }
             scene.only_main_is_left();
@@ -173,9 +163,12 @@ async fn merging_keeps_disjoint_changes_and_names_conflicts() {
             if scene.repository.state().calls().len() <= moment {
                 continue;
             }
-            assert_eq!(scene.main().get(files.0).map(|found| &found[..]), Some(files.1.as_bytes()));
+            assert_eq!(
+                scene.repository.main().get(files.0).map(|found| &found[..]),
+                Some(files.1.as_bytes())
+            );
             match result {
-                Ok(_) => assert_eq!(scene.main().get("in/new/x y"), Some(&Bytes::new())),
+                Ok(_) => assert_eq!(scene.repository.main().get("in/new/x y"), Some(&Bytes::new())),
                 Err(error) => {
                     assert!(!is_disjoint, "moment {moment}: {error}");
                     assert_eq!(error.code(), FailureCode::PublishConflict);
@@ -198,7 +191,7 @@ async fn a_retry_over_a_foreign_head_replaces_its_own_edits_only() {
     assert!(other.publish(&scene.repository, &Control::holding()).await.unwrap().is_new);
     let mut tree = wanted("two");
     tree.insert("other".to_owned(), Bytes::from("theirs"));
-    assert_eq!(scene.main(), tree);
+    assert_eq!(scene.repository.main(), tree);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +212,11 @@ async fn every_call_may_fail_or_lose_its_reply_once() {
             scene.repository.interfere(move |_, call| (call.number == moment).then_some(planned));
             let report = scene.edited(0, "one").publish(&scene.repository, &Control::holding()).await;
             let report = report.unwrap_or_else(|error| panic!("{moment} {planned:?}: {error}"));
-            assert_eq!((scene.main(), scene.added_commits()), (wanted("one"), 1), "{moment} {planned:?}");
+            assert_eq!(
+                (scene.repository.main(), scene.repository.commits_above(&scene.input)),
+                (wanted("one"), 1),
+                "{moment} {planned:?}"
+            );
             assert_eq!(report.commit, scene.repository.state().head("main"));
             scene.only_main_is_left();
         }
@@ -240,11 +237,11 @@ async fn a_store_that_goes_away_leaves_all_or_nothing_and_a_retry_mends_it() {
             if let Err(error) = result {
                 assert_eq!(error.code(), FailureCode::Workspace, "{error}");
             }
-            let tree = scene.main();
+            let tree = scene.repository.main();
             assert!(tree == wanted("one") || tree == scene.repository.state().tree(&scene.input));
             let retry = scene.edited(1, "two").publish(&scene.repository, &Control::holding()).await;
             assert!(retry.unwrap().is_new);
-            assert_eq!(scene.main(), wanted("two"));
+            assert_eq!(scene.repository.main(), wanted("two"));
             scene.only_main_is_left();
         }
     }
@@ -257,7 +254,7 @@ async fn a_lost_lease_publishes_nothing() {
         let control = Control::holding_times(holds);
         let error = scene.edited(0, "one").publish(&scene.repository, &control).await.unwrap_err();
         assert_eq!(error.code(), FailureCode::LeaseLost);
-        assert_eq!(scene.added_commits(), 0);
+        assert_eq!(scene.repository.commits_above(&scene.input), 0);
         scene.only_main_is_left();
     }
 }
@@ -287,7 +284,7 @@ async fn a_zombie_loses_to_the_newer_attempt_whenever_it_wakes() {
             }
         );
         let newer = newer.unwrap();
-        assert_eq!(scene.main(), wanted("newer"), "moment {moment}: {zombie:?}");
+        assert_eq!(scene.repository.main(), wanted("newer"), "moment {moment}: {zombie:?}");
         assert!(scene.repository.state().log("main").iter().any(|commit| commit.id == newer.commit));
         scene.only_main_is_left();
     }
@@ -341,7 +338,7 @@ async fn a_file_that_changes_while_it_is_uploaded_is_named() {
     assert_eq!(error.code(), FailureCode::Workspace);
     assert!(error.to_string().starts_with("a was changed while"), "{error}");
     assert!(error.hint().contains("must end everything it started"));
-    assert_eq!(scene.added_commits(), 0);
+    assert_eq!(scene.repository.commits_above(&scene.input), 0);
     scene.only_main_is_left();
 }
 

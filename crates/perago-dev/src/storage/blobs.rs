@@ -1,6 +1,6 @@
 //! Bytes by their own hash, in memory or in a folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -20,6 +20,9 @@ use crate::store::{StoredObject, hexadecimal};
 
 /// Bytes read from a file at a time.
 const BLOCK: u64 = 256 * 1024;
+
+/// Folder of what is still arriving.
+const ARRIVING: &str = "arriving";
 
 /// Where the bytes are.
 pub(crate) enum Blobs {
@@ -54,7 +57,7 @@ impl Blobs {
 
     /// Opens or creates a folder of blobs; what an earlier process left unfinished goes.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let arriving = folder.join("arriving");
+        let arriving = folder.join(ARRIVING);
         if arriving.exists() {
             fs::remove_dir_all(&arriving)?;
         }
@@ -66,7 +69,7 @@ impl Blobs {
     pub(crate) fn writer(&self) -> io::Result<BlobWriter> {
         let sink = match self {
             Self::Memory(_) => Sink::Memory(Vec::new()),
-            Self::Folder(folder) => Sink::File(NamedTempFile::new_in(folder.join("arriving"))?),
+            Self::Folder(folder) => Sink::File(NamedTempFile::new_in(folder.join(ARRIVING))?),
         };
         Ok(BlobWriter { sink, size: 0, md5: Md5::new(), hash: blake3::Hasher::new() })
     }
@@ -92,6 +95,35 @@ impl Blobs {
             _ => return Err(io::Error::other("a writer of another place")),
         }
         Ok(StoredObject { blob: name, size: writer.size, tag, parts: Vec::new() })
+    }
+
+    /// Removes all blobs but these.
+    pub(crate) fn keep_only(&self, used: &HashSet<&str>) -> io::Result<()> {
+        match self {
+            Self::Memory(blobs) => {
+                let mut blobs = blobs.lock().unwrap_or_else(PoisonError::into_inner);
+                blobs.retain(|name, _| used.contains(name.as_str()));
+                // A map does not give its room back by itself.
+                blobs.shrink_to_fit();
+                Ok(())
+            }
+            Self::Folder(folder) => {
+                for fan in fs::read_dir(folder)? {
+                    let fan = fan?.file_name().to_string_lossy().into_owned();
+                    if fan == ARRIVING {
+                        continue;
+                    }
+                    for rest in fs::read_dir(folder.join(&fan))? {
+                        let rest = rest?;
+                        let name = format!("{fan}{}", rest.file_name().to_string_lossy());
+                        if !used.contains(name.as_str()) {
+                            fs::remove_file(rest.path())?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The blobs that make up an object, with their sizes; `None` where one is gone.

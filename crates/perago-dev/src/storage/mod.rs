@@ -2,16 +2,18 @@
 
 mod blobs;
 mod journal;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use blobs::{BlobWriter, Blobs, ReadBlob};
 use journal::Journal;
 
 use crate::shared::now;
-use crate::store::{Planned, Store, StoreError};
+use crate::store::{Planned, Store, StoreError, StoredObject};
 
 /// What kind of object store the embedded store plays below itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl Storage {
         let blobs = Blobs::open(&folder.join("blobs")).map_err(|error| refused(&error))?;
         let journal = Journal::open(&folder.join("store.sqlite"), new_key());
         let (journal, store) = journal.map_err(|error| refused(&error))?;
+        blobs.keep_only(&store.blobs()).map_err(|error| refused(&error))?;
         Ok(Self { guarded: Mutex::new(Guarded { store, journal: Some(journal) }), blobs, kind })
     }
 
@@ -101,19 +104,47 @@ impl Storage {
 
     /// Reads the store.
     pub(crate) fn read<T>(&self, reader: impl FnOnce(&Store) -> T) -> T {
-        reader(&self.guarded.lock().unwrap_or_else(PoisonError::into_inner).store)
+        reader(&self.guarded().store)
     }
 
     /// Plans a request at a time in epoch seconds, writes its changes down, then makes them.
     pub(crate) fn change<T>(&self, plan: impl FnOnce(&Store, i64) -> Planned<T>) -> Result<T, StoreError> {
-        // Changes are made after everything that can fail, so a poisoned lock guards a whole state.
-        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        let (answer, changes) = plan(&guarded.store, now() / 1000)?;
-        if let Some(journal) = &mut guarded.journal {
+        self.guarded().change(plan)
+    }
+
+    /// The same for a request that brings bytes: they are put in their place first.
+    pub(crate) fn receive<T>(
+        &self,
+        arrived: BlobWriter,
+        plan: impl FnOnce(&Store, StoredObject, i64) -> Planned<T>,
+    ) -> Result<T, StoreError> {
+        // Under the lock: bytes in which no object consists yet must not meet a sweep.
+        let mut guarded = self.guarded();
+        let object = self.blobs.finish(arrived).map_err(|error| StoreError::disk(&error))?;
+        guarded.change(|store, now| plan(store, object, now))
+    }
+
+    /// Deletes a repository, and the bytes that only its objects consisted of.
+    pub(crate) fn delete_repository(&self, name: &str, by_force: bool) -> Result<(), StoreError> {
+        let mut guarded = self.guarded();
+        guarded.change(|store, _| store.delete_repository(name, by_force))?;
+        self.blobs.keep_only(&guarded.store.blobs()).map_err(|error| StoreError::disk(&error))
+    }
+
+    fn guarded(&self) -> MutexGuard<'_, Guarded> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guarded {
+    /// Changes are made after everything that can fail, so a poisoned lock guards a whole state.
+    fn change<T>(&mut self, plan: impl FnOnce(&Store, i64) -> Planned<T>) -> Result<T, StoreError> {
+        let (answer, changes) = plan(&self.store, now() / 1000)?;
+        if let Some(journal) = &mut self.journal {
             let written = journal.append(&changes);
             written.map_err(|error| StoreError::new(500, format!("cannot write the journal: {error}")))?;
         }
-        guarded.store.apply(changes);
+        self.store.apply(changes);
         Ok(answer)
     }
 }

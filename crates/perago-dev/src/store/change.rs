@@ -1,6 +1,6 @@
 //! Changes: what an accepted request does to the state, in a form that can be written down and replayed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -152,9 +152,7 @@ impl State {
                 };
                 self.repositories.insert(repository, created);
             }
-            Change::RepositoryDeleted { repository } => {
-                self.repositories.remove(&repository);
-            }
+            Change::RepositoryDeleted { repository } => self.delete_repository(&repository),
             Change::ObjectStored { address, object } => {
                 self.objects.insert(address, object);
             }
@@ -182,6 +180,32 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Removes a repository with its objects, but for those below the namespace of another one.
+    fn delete_repository(&mut self, name: &str) {
+        let Some(deleted) = self.repositories.remove(name) else { return };
+        let lies_in = |namespace: &str, address: &str| {
+            address.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let inner: Vec<&str> = self.repositories.values().map(|other| other.namespace.as_str()).collect();
+        let inner: Vec<&str> = inner.into_iter().filter(|other| lies_in(&deleted.namespace, other)).collect();
+        let stays = |address: &str| {
+            !lies_in(&deleted.namespace, address) || inner.iter().any(|other| lies_in(other, address))
+        };
+        self.objects.retain(|address, _| stays(address));
+        self.uploads.retain(|_, upload| stays(&upload.address));
+    }
+
+    /// The names of all blobs that an object or an upload in parts consists of.
+    pub(crate) fn blobs(&self) -> HashSet<&str> {
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
+        let objects = self.objects.values().chain(parts);
+        let names = objects.flat_map(|object| {
+            let parts = object.parts.iter().map(|(name, _)| name);
+            parts.chain([&object.blob]).map(String::as_str)
+        });
+        names.collect()
     }
 
     /// The shortest list of changes that leads here from nothing.

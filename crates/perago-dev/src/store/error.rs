@@ -30,6 +30,11 @@ impl StoreError {
         Self::new(501, format!("{what} is not supported by the embedded store"))
     }
 
+    /// 500: the bytes of an object cannot be written or removed.
+    pub fn disk(error: &std::io::Error) -> Self {
+        Self::new(500, format!("cannot store the object: {error}"))
+    }
+
     /// 409 of a merge: two sides changed the same paths.
     pub fn conflict() -> Self {
         Self { status: 409, message: None }

@@ -3,6 +3,8 @@
 //!
 //! Protocol: the recorded exchanges in `tests/fixtures/lakefs`.
 
+use std::collections::HashSet;
+
 mod branches;
 mod change;
 mod commits;
@@ -57,6 +59,11 @@ impl Store {
         for change in changes {
             self.state.apply(change);
         }
+    }
+
+    /// The names of all blobs that are still of use.
+    pub fn blobs(&self) -> HashSet<&str> {
+        self.state.blobs()
     }
 
     /// The shortest list of changes that leads here from nothing.

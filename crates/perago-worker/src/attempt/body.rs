@@ -18,7 +18,7 @@ use crate::executor::message::{Assignment, Ended, Failure, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::logs::{Level, Record};
 use crate::outbox::Key;
-use crate::workspace::{Keeping, Kept, Published, WorkspaceMail, Workspaces};
+use crate::workspace::{Keeping, KeeperHandle, Published, WorkspaceMail, Workspaces};
 
 /// How the attempt's body came to an end, or did not begin.
 pub(super) enum Body {
@@ -138,7 +138,7 @@ impl BodyRun {
         if let Some(body) = self.adopt_workspace(workspaces, &input, &stamp).await {
             return body;
         }
-        let Kept { ready, publish, published } = workspaces.keep(Keeping {
+        let KeeperHandle { ready, publish, published } = workspaces.keep(Keeping {
             input,
             stamp,
             mail: self.mail.clone(),

@@ -21,7 +21,7 @@ use crate::executor::message::Failure;
 use crate::executor::pool::{BodyEnd, SlotLease};
 use crate::instruments::Instruments;
 use crate::logs::{Level, Logger, Record};
-use crate::open_attempts::OpenAttempts;
+use crate::open_attempts::{OpenAttempts, Stage};
 use crate::outbox::{Claim, Key, Outbox};
 use crate::state_disk::StateDisk;
 use crate::workspace::{Transfer, WorkspaceMail, Workspaces};
@@ -69,20 +69,24 @@ pub struct Context {
 }
 
 /// Runs one polled task to its end. `abandon` turns true when the worker must stop now.
-pub async fn run(
+///
+/// It is open from this call on, not only once it is awaited: no drain passes it over.
+pub fn run(
     context: Rc<Context>,
     task: Task,
     poll_sent_at: Moment,
     slot: SlotLease,
     abandon: watch::Receiver<bool>,
-) {
+) -> impl Future<Output = ()> {
     let number = context.open.begin(&task, slot.slot());
     let slot = BusySlot::take(slot, &context.instruments);
     let mut attempt = Attempt::new(context, Rc::new(task), number, slot, poll_sent_at);
     attempt.log(Level::Info, "task_received", "task received", |record| record);
-    attempt.drive(abandon).await;
-    let (context, number) = (attempt.context, attempt.number);
-    context.open.end(number);
+    async move {
+        attempt.drive(abandon).await;
+        let (context, number) = (attempt.context, attempt.number);
+        context.open.end(number);
+    }
 }
 
 /// Why a body was told to stop before the worker is.
@@ -186,6 +190,7 @@ impl Attempt {
         drop(body);
         // A publication of an attempt that was given up must not go on; any other has ended.
         self.stop.send_replace(true);
+        self.context.open.reached(self.number, Stage::CleanUp);
         let _ = removed.recv().await;
         while let Ok(mail) = self.mail.try_recv() {
             self.on_mail(mail);
@@ -250,7 +255,7 @@ impl Attempt {
         let seconds = self.measure();
         let context = &self.context;
         if self.stopped_for == Some(StoppedFor::Loss) {
-            context.open.body_ended(self.number);
+            context.open.reached(self.number, Stage::Report);
             let is_killed = !matches!(end, BodyEnd::Ended(_));
             self.keep_result(end);
             self.log(Level::Info, "body_stopped", "the body has ended; nothing is reported", |record| {
@@ -260,7 +265,7 @@ impl Attempt {
         }
         let end = if self.stopped_for.is_some() { lapsed_end() } else { end };
         context.instruments.result_waits(self.number);
-        context.open.body_ended(self.number);
+        context.open.reached(self.number, Stage::Report);
         let mut finished =
             Finished::of_body(&self.task, &context.worker_id, end, workspace.as_ref(), context.reason_limit);
         finished.set_logs(context.open.take_task_log(self.number));

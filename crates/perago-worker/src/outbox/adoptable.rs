@@ -33,13 +33,20 @@ struct Output {
 
 /// The newest kept result of an attempt at the work of `task` before this one, on the same basis.
 ///
-/// A failure is none: a retry is what a failure asks for.
-pub(super) fn newest(entries: &BTreeMap<u64, Entry>, task: &Task, key: &Key) -> Option<Adoptable> {
+/// A failure is none: a retry is what a failure asks for. `load` gives an entry whose results are in the journal alone.
+pub(super) fn newest(
+    entries: &BTreeMap<u64, Entry>,
+    task: &Task,
+    key: &Key,
+    load: impl Fn(u64) -> Option<Entry>,
+) -> Option<Adoptable> {
     let fitting = entries.iter().filter(|(_, entry)| is_of_work(entry, task, key));
     let earlier = fitting.filter(|(_, entry)| epoch(entry) < (task.retry_count, task.poll_count));
     let mut newest_first: Vec<(&u64, &Entry)> = earlier.collect();
     newest_first.sort_by_key(|(_, entry)| std::cmp::Reverse(epoch(entry)));
-    newest_first.into_iter().find_map(|(number, entry)| of_entry(*number, entry))
+    newest_first.into_iter().find_map(|(number, entry)| {
+        if entry.is_shelved { of_entry(*number, &load(*number)?) } else { of_entry(*number, entry) }
+    })
 }
 
 /// The commit that a known outcome names, of a workspace task.

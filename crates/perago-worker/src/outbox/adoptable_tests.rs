@@ -1,6 +1,6 @@
 use perago_conductor::TaskResult;
 
-use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::entry::{Claim, Kept, OwedOutcome, Returned, Staged};
 use super::*;
 
 fn raw(text: &str) -> Box<RawValue> {
@@ -34,13 +34,14 @@ fn claimed(task: &Task) -> Entry {
         staged: None,
         outcome: None,
         kept: None,
+        is_shelved: false,
     }
 }
 
 fn finished(task: &Task, status: ResultStatus, output: &str) -> Entry {
     let mut result = TaskResult::new(task, "me", status);
     result.output_data = Some(raw(output));
-    Entry { outcome: Some(Outcome { at: 2, result, failure_code: None }), ..claimed(task) }
+    Entry { outcome: Some(OwedOutcome { at: 2, result, failure_code: None }), ..claimed(task) }
 }
 
 fn kept(is_doubtful: bool) -> Kept {
@@ -51,7 +52,7 @@ fn kept(is_doubtful: bool) -> Kept {
 fn found(entries: Vec<Entry>) -> Option<(u64, String)> {
     let own = task(2, 1, r#"{ "params": {"x": 1} }"#);
     let entries = (1..).zip(entries).collect();
-    newest(&entries, &own, &key(&own)).map(|kept| (kept.number, kept.result.get().to_owned()))
+    newest(&entries, &own, &key(&own), |_| None).map(|kept| (kept.number, kept.result.get().to_owned()))
 }
 
 fn first() -> Entry {
@@ -89,13 +90,16 @@ fn nothing_else_is_found() {
     }
     let moved_away = Task { external_input_payload_storage_path: Some("p".to_owned()), ..earlier() };
     let entries = [(1, of(moved_away.clone()))].into();
-    assert!(newest(&entries, &Task { poll_count: 2, ..moved_away.clone() }, &key(&moved_away)).is_none());
+    assert!(
+        newest(&entries, &Task { poll_count: 2, ..moved_away.clone() }, &key(&moved_away), |_| None)
+            .is_none()
+    );
 }
 
 #[test]
 fn a_workspace_result_comes_with_its_commit_or_with_what_was_staged() {
     let own = task(2, 1, INPUT);
-    let of = |entry: Entry| newest(&[(1, entry)].into(), &own, &key(&own));
+    let of = |entry: Entry| newest(&[(1, entry)].into(), &own, &key(&own), |_| None);
     let staged = Staged { branch: "b".to_owned(), commit: "s".to_owned() };
     let returned = Returned { at: 2, result: raw("7") };
     let output =

@@ -68,7 +68,7 @@ pub struct Returned {
 
 /// An outcome that the server must get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct OwedOutcome {
     /// When it was known, in milliseconds since the epoch.
     pub at: i64,
     /// What is reported.
@@ -92,7 +92,7 @@ pub struct Kept {
 /// One step of an attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Record {
+pub enum JournalRecord {
     /// The task was claimed.
     Claimed {
         /// When, in milliseconds since the epoch.
@@ -108,7 +108,7 @@ pub enum Record {
     /// Changes are staged.
     Staged(Staged),
     /// The outcome is known.
-    Finished(Box<Outcome>),
+    Finished(Box<OwedOutcome>),
     /// The outcome can never be delivered.
     Kept(Kept),
     /// Nothing is left to do.
@@ -129,30 +129,37 @@ pub struct Entry {
     /// What was about to be merged.
     pub staged: Option<Staged>,
     /// The outcome, once it is known.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<OwedOutcome>,
     /// Why the outcome can never be delivered.
     pub kept: Option<Kept>,
+    /// What is kept may be there for days: its results are in the journal alone, and none are shown here.
+    pub is_shelved: bool,
 }
 
 impl Entry {
+    /// Lets go of the results, which the journal has.
+    pub(super) fn shelve(&mut self) {
+        (self.returned, self.outcome, self.is_shelved) = (None, None, true);
+    }
+
     /// The records that say the same, in order.
-    pub(super) fn records(&self) -> Vec<Record> {
-        let claimed = Record::Claimed {
+    pub(super) fn records(&self) -> Vec<JournalRecord> {
+        let claimed = JournalRecord::Claimed {
             at: self.claimed_at,
             claim: Box::new(self.claim.clone()),
             key: self.key.clone(),
         };
-        let returned = self.returned.clone().map(Record::Returned);
-        let staged = self.staged.clone().map(Record::Staged);
-        let finished = self.outcome.clone().map(|outcome| Record::Finished(Box::new(outcome)));
-        let kept = self.kept.clone().map(Record::Kept);
+        let returned = self.returned.clone().map(JournalRecord::Returned);
+        let staged = self.staged.clone().map(JournalRecord::Staged);
+        let finished = self.outcome.clone().map(|outcome| JournalRecord::Finished(Box::new(outcome)));
+        let kept = self.kept.clone().map(JournalRecord::Kept);
         [Some(claimed), returned, staged, finished, kept].into_iter().flatten().collect()
     }
 }
 
 /// Adds one step. A step of an attempt that is not open says nothing any more.
-pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: Record) {
-    if let Record::Claimed { at, claim, key } = record {
+pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: JournalRecord) {
+    if let JournalRecord::Claimed { at, claim, key } = record {
         let entry = Entry {
             claimed_at: at,
             claim: *claim,
@@ -161,18 +168,19 @@ pub(super) fn apply(entries: &mut BTreeMap<u64, Entry>, number: u64, record: Rec
             staged: None,
             outcome: None,
             kept: None,
+            is_shelved: false,
         };
         entries.insert(number, entry);
         return;
     }
     let Some(entry) = entries.get_mut(&number) else { return };
     match record {
-        Record::Claimed { .. } => {}
-        Record::Returned(returned) => entry.returned = Some(returned),
-        Record::Staged(staged) => entry.staged = Some(staged),
-        Record::Finished(outcome) => entry.outcome = Some(*outcome),
-        Record::Kept(kept) => entry.kept = Some(kept),
-        Record::Closed => {
+        JournalRecord::Claimed { .. } => {}
+        JournalRecord::Returned(returned) => entry.returned = Some(returned),
+        JournalRecord::Staged(staged) => entry.staged = Some(staged),
+        JournalRecord::Finished(outcome) => entry.outcome = Some(*outcome),
+        JournalRecord::Kept(kept) => entry.kept = Some(kept),
+        JournalRecord::Closed => {
             entries.remove(&number);
         }
     }

@@ -2,34 +2,43 @@ use proptest::prelude::*;
 
 use perago_conductor::{ResultStatus, Task, TaskResult};
 
-use super::super::entry::{Claim, Kept, Outcome, Returned, Staged};
+use super::super::entry::{Claim, Kept, OwedOutcome, Returned, Staged};
 use super::super::key::Key;
 use super::super::{Outbox, OutboxOptions, now};
 use super::*;
 use crate::logs::Logger;
 
-fn record(kind: u8, number: u64) -> Record {
+fn record(kind: u8, number: u64) -> JournalRecord {
     let task = Task { task_id: format!("task-{number}"), poll_count: 1, ..Task::default() };
     let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
     match kind % 6 {
         0 => {
             let key = number.is_multiple_of(2).then(|| Key::of(&task, None));
-            Record::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
+            JournalRecord::Claimed { at: 1, claim: Box::new(Claim::of(&task)), key }
         }
-        1 => Record::Staged(Staged { branch: "b".into(), commit: "c".into() }),
+        1 => JournalRecord::Staged(Staged { branch: "b".into(), commit: "c".into() }),
         2 => {
             let mut result = TaskResult::new(&task, "me", ResultStatus::Completed);
             result.output_data = Some(raw(r#"{"result":{"x":1.10}}"#));
-            Record::Finished(Box::new(Outcome { at: 2, result, failure_code: None }))
+            JournalRecord::Finished(Box::new(OwedOutcome { at: 2, result, failure_code: None }))
         }
-        3 => Record::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
-        4 => Record::Returned(Returned { at: 2, result: raw("1.10") }),
-        _ => Record::Closed,
+        3 => JournalRecord::Kept(Kept { at: 3, reason: "gone".into(), is_doubtful: number > 3 }),
+        4 => JournalRecord::Returned(Returned { at: 2, result: raw("1.10") }),
+        _ => JournalRecord::Closed,
     }
 }
 
 fn text(entries: &BTreeMap<u64, Entry>) -> String {
     format!("{entries:?}")
+}
+
+/// The entries with their results, which the journal has alone of those that are kept.
+fn loaded(journal: &Journal, entries: &BTreeMap<u64, Entry>) -> BTreeMap<u64, Entry> {
+    for entry in entries.values() {
+        assert_eq!(entry.is_shelved, entry.kept.is_some());
+        assert!(!entry.is_shelved || (entry.outcome.is_none() && entry.returned.is_none()));
+    }
+    entries.keys().map(|number| (*number, journal.load(*number).unwrap().unwrap())).collect()
 }
 
 fn written(records: &[(u8, u64)]) -> (tempfile::TempDir, BTreeMap<u64, Entry>) {
@@ -56,8 +65,8 @@ proptest! {
         let (folder, wanted) = written(&records);
         let (seen, damaged) = Journal::read(folder.path()).unwrap();
         prop_assert_eq!((text(&seen), damaged), (text(&wanted), 0));
-        let (_, again, _) = Journal::open(folder.path(), true).unwrap();
-        prop_assert_eq!(text(&again), text(&wanted));
+        let (journal, again, _) = Journal::open(folder.path(), true).unwrap();
+        prop_assert_eq!(text(&loaded(&journal, &again)), text(&wanted));
         let (rewritten, damaged) = Journal::read(folder.path()).unwrap();
         prop_assert_eq!((text(&rewritten), damaged), (text(&wanted), 0));
     }
@@ -139,7 +148,7 @@ fn a_long_file_is_written_anew() {
             apply(&mut entries, number, record);
         }
     }
-    journal.rewrite(&entries).unwrap();
+    journal.rewrite(&mut entries).unwrap();
     assert!(!journal.is_long());
     assert!(std::fs::metadata(folder.path().join(FILE_NAME)).unwrap().len() < 100);
     journal.append(1, &record(0, 1)).unwrap();
@@ -194,9 +203,82 @@ fn what_can_never_be_delivered_is_forgotten_by_a_worker_that_runs_on() {
     let outbox = outbox(folder.path(), std::time::Duration::from_millis(hour));
     for (number, at) in [(1, now() - 2 * hour.cast_signed()), (2, now())] {
         outbox.0.note(number, record(0, number));
-        outbox.0.note(number, Record::Kept(Kept { at, reason: "gone".into(), is_doubtful: false }));
+        outbox.0.note(number, JournalRecord::Kept(Kept { at, reason: "gone".into(), is_doubtful: false }));
     }
     outbox.0.note(3, record(0, 3));
     outbox.drop_expired();
     assert_eq!(Journal::read(folder.path()).unwrap().0.into_keys().collect::<Vec<_>>(), [2, 3]);
+}
+
+/// Keeps the result of an attempt at a step of its own, and returns the entry's number.
+fn keep(outbox: &Outbox, task: &Task, text: &str) -> u64 {
+    let number = outbox.claimed(task, Key::of(task, Some("code".to_owned())));
+    let mut result = TaskResult::new(task, "me", ResultStatus::Completed);
+    let output = serde_json::json!({ "result": text }).to_string();
+    result.output_data = Some(serde_json::value::RawValue::from_string(output).unwrap());
+    outbox.finished(number, &result, None);
+    outbox.kept(number, "gone");
+    number
+}
+
+#[test]
+fn what_is_kept_takes_no_memory_and_can_be_adopted() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = |count: usize| Task {
+        task_id: format!("t{count}"),
+        reference_task_name: format!("step {count}"),
+        poll_count: 1,
+        ..Task::default()
+    };
+    let long = "x".repeat(100_000);
+    let holds_results = |outbox: &Outbox| {
+        let entries = outbox.0.entries.borrow();
+        entries.values().filter(|entry| entry.outcome.is_some()).count()
+    };
+    let adopted = |outbox: &Outbox, count: usize| {
+        let retry = Task { retry_count: 1, ..step(count) };
+        let found = outbox.adoptable(&retry, &Key::of(&retry, Some("code".to_owned()))).unwrap();
+        (found.task_id, found.result.get().to_owned())
+    };
+    let wanted = |count: usize| (format!("t{count}"), format!("\"{count}{long}\""));
+    let first = outbox(folder.path(), std::time::Duration::MAX);
+    // More than a file of which nothing is open may hold: it is written anew in between.
+    for count in 0..60 {
+        keep(&first, &step(count), &format!("{count}{long}"));
+        assert_eq!(holds_results(&first), 0);
+    }
+    assert_eq!(adopted(&first, 3), wanted(3));
+    // What a full disk has not taken stays in memory until it is written.
+    let file = fail(&mut first.0.journal.borrow_mut());
+    keep(&first, &step(60), &format!("60{long}"));
+    assert_eq!(holds_results(&first), 1);
+    assert_eq!(adopted(&first, 60), wanted(60));
+    first.0.journal.borrow_mut().file = file;
+    keep(&first, &step(61), &format!("61{long}"));
+    assert_eq!(holds_results(&first), 0);
+    assert_eq!(adopted(&first, 59), wanted(59));
+    drop(first);
+    let second = outbox(folder.path(), std::time::Duration::MAX);
+    assert_eq!((holds_results(&second), second.0.entries.borrow().len()), (0, 62));
+    for count in [0, 3, 59, 60, 61] {
+        assert_eq!(adopted(&second, count), wanted(count));
+    }
+    assert!(second.left_open().is_empty());
+    let (shown, damaged) = Journal::read(folder.path()).unwrap();
+    assert!(damaged == 0 && shown.values().all(|entry| entry.outcome.is_some()));
+}
+
+#[test]
+fn a_kept_result_that_the_disk_has_damaged_is_not_adopted() {
+    let folder = tempfile::tempdir().unwrap();
+    let task = Task { task_id: "t".into(), poll_count: 1, ..Task::default() };
+    let outbox = outbox(folder.path(), std::time::Duration::MAX);
+    let number = keep(&outbox, &task, "needle");
+    let path = folder.path().join(FILE_NAME);
+    let content = std::fs::read(&path).unwrap();
+    let place = content.windows(6).position(|seen| seen == b"needle").unwrap();
+    File::options().write(true).open(&path).unwrap().write_at(b"N", place as u64).unwrap();
+    let retry = Task { retry_count: 1, ..task };
+    assert!(outbox.adoptable(&retry, &Key::of(&retry, Some("code".to_owned()))).is_none());
+    assert!(outbox.entry(number).is_none());
 }

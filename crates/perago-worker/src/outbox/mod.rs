@@ -21,7 +21,7 @@ use perago_conductor::{ResultStatus, Task, TaskResult};
 use serde_json::value::RawValue;
 
 pub use adoptable::Adoptable;
-pub use entry::{Claim, Entry, Kept, Outcome, Record, Returned, Staged};
+pub use entry::{Claim, Entry, JournalRecord, Kept, OwedOutcome, Returned, Staged};
 pub use journal::{Journal, JournalError};
 pub use key::Key;
 pub use recover::resolve;
@@ -30,11 +30,11 @@ pub(crate) use recover::{Settled, Step, step, write_down};
 pub(crate) use recover::{is_delivered, reason_of};
 
 use crate::attempt::outcome::Finished;
-use crate::executor::message::{Ended, Outcome as BodyOutcome};
+use crate::executor::message::{Ended, Outcome};
 use crate::executor::pool::BodyEnd;
 use crate::executor::result_file::AttemptId;
 use crate::kill_point::{self, passing};
-use crate::logs::{Level, Logger, Record as LogRecord};
+use crate::logs::{Level, Logger, Record};
 
 /// A cheap handle to what one worker owes.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl Outbox {
         let (journal, entries, damaged) = Journal::open(directory, options.is_synced)?;
         if damaged > 0 {
             logger.write(
-                LogRecord::new(Level::Warning, "journal_damaged", "records of the journal cannot be read")
+                Record::new(Level::Warning, "journal_damaged", "records of the journal cannot be read")
                     .with("records", damaged),
             );
         }
@@ -119,7 +119,7 @@ impl Outbox {
             else {
                 continue;
             };
-            if let (true, BodyOutcome::Completed(result)) = (has_workspace, &ended.outcome) {
+            if let (true, Outcome::Completed(result)) = (has_workspace, &ended.outcome) {
                 self.returned(number, result);
                 continue;
             }
@@ -135,31 +135,31 @@ impl Outbox {
         let number = self.0.next.get();
         self.0.next.set(number + 1);
         let claim = Box::new(Claim::of(task));
-        self.0.note(number, Record::Claimed { at: now(), claim, key: Some(key) });
+        self.0.note(number, JournalRecord::Claimed { at: now(), claim, key: Some(key) });
         number
     }
 
     /// A body has returned, and its workspace is about to be published.
     pub fn returned(&self, number: u64, result: &RawValue) {
-        self.0.note(number, Record::Returned(Returned { at: now(), result: result.to_owned() }));
+        self.0.note(number, JournalRecord::Returned(Returned { at: now(), result: result.to_owned() }));
     }
 
     /// Changes are staged and about to be merged.
     pub fn staged(&self, number: u64, branch: &str, commit: &str) {
         let staged = Staged { branch: branch.to_owned(), commit: commit.to_owned() };
-        self.0.note(number, Record::Staged(staged));
+        self.0.note(number, JournalRecord::Staged(staged));
     }
 
     /// The outcome is known: from now on it reaches the server, or is kept.
     pub fn finished(&self, number: u64, result: &TaskResult, failure_code: Option<&str>) {
         let outcome =
-            Outcome { at: now(), result: result.clone(), failure_code: failure_code.map(str::to_owned) };
-        self.0.note(number, Record::Finished(Box::new(outcome)));
+            OwedOutcome { at: now(), result: result.clone(), failure_code: failure_code.map(str::to_owned) };
+        self.0.note(number, JournalRecord::Finished(Box::new(outcome)));
     }
 
     /// Nothing is left to do.
     pub fn closed(&self, number: u64) {
-        self.0.note(number, Record::Closed);
+        self.0.note(number, JournalRecord::Closed);
     }
 
     /// The outcome can never be delivered.
@@ -183,25 +183,31 @@ impl Outbox {
 
     /// The entry, unless it is closed.
     pub fn entry(&self, number: u64) -> Option<Entry> {
-        self.0.entries.borrow().get(&number).cloned()
+        let held = self.0.entries.borrow().get(&number).cloned()?;
+        if held.is_shelved { self.0.load(number) } else { Some(held) }
     }
 
     /// What is kept or open for an earlier attempt at the same work, on the same basis, and can stand for the attempt at
     /// `task`. Whether the task retries that attempt, the server knows.
     pub fn adoptable(&self, task: &Task, key: &Key) -> Option<Adoptable> {
-        adoptable::newest(&self.0.entries.borrow(), task, key)
+        adoptable::newest(&self.0.entries.borrow(), task, key, |number| self.0.load(number))
     }
 
     fn keep(&self, number: u64, reason: &str, is_doubtful: bool) {
-        self.0.note(number, Record::Kept(Kept { at: now(), reason: reason.to_owned(), is_doubtful }));
+        self.0.note(number, JournalRecord::Kept(Kept { at: now(), reason: reason.to_owned(), is_doubtful }));
     }
 }
 
 impl Inner {
-    fn note(&self, number: u64, record: Record) {
+    fn note(&self, number: u64, record: JournalRecord) {
         // What is done with leaves nothing to compact for.
         let written = passing(step_of(&record), || self.journal.borrow_mut().append(number, &record));
-        entry::apply(&mut self.entries.borrow_mut(), number, record);
+        let mut entries = self.entries.borrow_mut();
+        entry::apply(&mut entries, number, record);
+        if let Some(entry) = entries.get_mut(&number) {
+            self.journal.borrow().shelve(number, entry);
+        }
+        drop(entries);
         match written {
             Err(error) => self.begin_to_fail(&error),
             Ok(()) if self.is_failing.get() => self.recover(),
@@ -210,12 +216,23 @@ impl Inner {
         }
     }
 
+    /// An entry with its results, from the journal.
+    fn load(&self, number: u64) -> Option<Entry> {
+        let loaded = self.journal.borrow().load(number);
+        loaded.unwrap_or_else(|error| {
+            let message = "what is kept cannot be read from the journal";
+            let record = Record::new(Level::Warning, "journal_damaged", message);
+            self.logger.write(record.with("records", 1).with("error", error.to_string()));
+            None
+        })
+    }
+
     /// Once for all failures in a row: a full disk must not be filled further.
     fn begin_to_fail(&self, error: &std::io::Error) {
         if !self.is_failing.replace(true) {
             let message =
                 "the journal cannot be written: outcomes that are not delivered die with this process";
-            let record = LogRecord::new(Level::Error, "journal_failed", message);
+            let record = Record::new(Level::Error, "journal_failed", message);
             self.logger.write(record.with("error", error.to_string()));
         }
     }
@@ -231,7 +248,7 @@ impl Inner {
     fn shorten(&self) {
         if let Err(error) = self.compact() {
             let message = "the journal cannot be written anew; it grows, and lacks nothing";
-            let record = LogRecord::new(Level::Warning, "journal_failed", message);
+            let record = Record::new(Level::Warning, "journal_failed", message);
             self.logger.write(record.with("error", error.to_string()));
         }
     }
@@ -246,18 +263,18 @@ impl Inner {
         let oldest = self.oldest_kept();
         let mut entries = self.entries.borrow_mut();
         entries.retain(|_, entry| entry.kept.as_ref().is_none_or(|kept| kept.at >= oldest));
-        self.journal.borrow_mut().rewrite(&entries)
+        self.journal.borrow_mut().rewrite(&mut entries)
     }
 }
 
-fn step_of(record: &Record) -> Option<kill_point::Step> {
+fn step_of(record: &JournalRecord) -> Option<kill_point::Step> {
     match record {
-        Record::Claimed { .. } => Some(kill_point::Step::ClaimRecord),
-        Record::Returned(_) => Some(kill_point::Step::ReturnedRecord),
-        Record::Staged(_) => Some(kill_point::Step::StagedRecord),
-        Record::Finished(_) => Some(kill_point::Step::OutcomeRecord),
-        Record::Closed => Some(kill_point::Step::ClosingRecord),
-        Record::Kept(_) => None,
+        JournalRecord::Claimed { .. } => Some(kill_point::Step::ClaimRecord),
+        JournalRecord::Returned(_) => Some(kill_point::Step::ReturnedRecord),
+        JournalRecord::Staged(_) => Some(kill_point::Step::StagedRecord),
+        JournalRecord::Finished(_) => Some(kill_point::Step::OutcomeRecord),
+        JournalRecord::Closed => Some(kill_point::Step::ClosingRecord),
+        JournalRecord::Kept(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::entry::{Claim, Entry, Outcome};
+use super::entry::{Claim, Entry, OwedOutcome};
 use super::{Outbox, adoptable};
 use crate::attempt::drive::Context;
 use crate::attempt::machine::{LostReason, Ownership};
@@ -28,6 +28,8 @@ pub(crate) enum Settled {
     Delivered,
     /// The task waits in the queue again: its body had not finished.
     Released,
+    /// There was no outcome, and the server will never take the task back, for this reason.
+    Refused(String),
     /// There was no outcome, and the task is not ours any more.
     Nothing,
     /// There is an outcome that the server will never take.
@@ -54,6 +56,9 @@ pub async fn resolve(
         Settled::Released => {
             (Level::Info, "task_recovered", "a task of the earlier worker is given back to the queue")
         }
+        Settled::Refused(_) => {
+            (Level::Error, "release_refused", "a task of the earlier worker can never be given back")
+        }
         Settled::Nothing => {
             (Level::Info, "task_forgotten", "a task of the earlier worker is not ours any more")
         }
@@ -70,7 +75,8 @@ pub async fn resolve(
     context.logger.write(record);
 }
 
-/// Closes the entry, or keeps it and returns why: a retry that we are handed may adopt it.
+/// Closes the entry, or keeps it, because a retry that we are handed may adopt it. Returns why it was not settled as it
+/// should have been.
 pub(crate) fn write_down(
     outbox: &Outbox,
     (number, entry): (u64, &Entry),
@@ -78,7 +84,13 @@ pub(crate) fn write_down(
 ) -> Option<String> {
     let reason = match settled {
         Settled::Kept(reason) => reason.clone(),
-        Settled::Released | Settled::Nothing if entry.returned.is_some() => unpublished(entry),
+        Settled::Released | Settled::Refused(_) | Settled::Nothing if entry.returned.is_some() => {
+            unpublished(entry)
+        }
+        Settled::Refused(reason) => {
+            outbox.closed(number);
+            return Some(reason.clone());
+        }
         _ => {
             outbox.closed(number);
             return None;
@@ -104,7 +116,7 @@ pub(crate) enum Step<'a> {
     /// The server says nothing.
     AskAgain,
     /// Report the outcome: the task is still ours.
-    Deliver(&'a Outcome),
+    Deliver(&'a OwedOutcome),
     /// Give the task back: it is still ours, and there is no outcome.
     Release(&'a Task),
     /// Nothing is left to do.
@@ -152,7 +164,7 @@ async fn settle(context: &Context, entry: &Entry, polls_ended: Instant) -> Settl
 }
 
 /// Reports an outcome of a task that is still ours, and watches that it stays reported. `None`: look again.
-async fn deliver(context: &Context, entry: &Entry, outcome: &Outcome) -> Option<Settled> {
+async fn deliver(context: &Context, entry: &Entry, outcome: &OwedOutcome) -> Option<Settled> {
     match context.client.update_task(&outcome.result).await {
         Ok(()) => {}
         Err(error) if error.is_retryable() => return None,
@@ -171,15 +183,18 @@ async fn deliver(context: &Context, entry: &Entry, outcome: &Outcome) -> Option<
 
 /// Gives a task back whose body died with the earlier supervisor. `None`: look again.
 async fn release(context: &Context, task: &Task) -> Option<Settled> {
-    let released = context.client.update_task(&TaskResult::release(task, &context.worker_id)).await;
-    released.is_ok().then_some(Settled::Released)
+    match context.client.update_task(&TaskResult::release(task, &context.worker_id)).await {
+        Ok(()) => Some(Settled::Released),
+        Err(error) if error.is_retryable() => None,
+        Err(error) => Some(Settled::Refused(format!("the server refuses to take it back: {error}"))),
+    }
 }
 
 fn of_lost(
     entry: &Entry,
     reason: LostReason,
     shown: &Result<Option<Task>, Error>,
-    outcome: &Outcome,
+    outcome: &OwedOutcome,
 ) -> Settled {
     let task = shown.as_ref().ok().and_then(Option::as_ref);
     match task {

@@ -89,19 +89,12 @@ async fn adopt_in(
 ) -> Result<Option<AdoptedWork>, WorkspaceError> {
     let (input, kept) = (&adopting.input, &adopting.kept);
     let repository = Arc::new(LakeFsRepository::new(service.client.clone(), &input.repository));
-    let prefix = Prefix::new(&service.spec.prefix).map_err(|error| {
-        WorkspaceError::new(perago_contract::FailureCode::WorkspacePath, error.message().to_owned())
-    })?;
+    let prefix = Prefix::of_spec(&service.spec)?;
     let request = AdoptRequest {
-        branch: &input.branch,
-        prefix: &prefix,
-        stamp: &adopting.stamp,
-        on_moved_head: service.spec.on_moved_head,
-        merge_limit: service.merge_limit,
+        target: service.target(&input.branch, &prefix, &adopting.stamp, kept.result.as_deref()),
         predecessors: &adopting.predecessors,
         published: kept.published.as_deref(),
         staged: kept.staged.as_deref(),
-        result: kept.result.as_deref(),
     };
     let control = Control { mail: adopting.mail.clone() };
     let adopted = adopt(&repository, &control, &request).await?;

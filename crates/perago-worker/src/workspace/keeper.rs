@@ -40,7 +40,7 @@ pub enum WorkspaceMail {
 
 /// An attempt's end of its keeper.
 #[derive(Debug)]
-pub struct Kept {
+pub struct KeeperHandle {
     /// The directory once it is filled, or why it cannot be.
     pub ready: oneshot::Receiver<Result<PathBuf, WorkspaceError>>,
     /// Sent: publish for this result of the body, as JSON. Dropped: the directory is not needed any more.
@@ -95,13 +95,13 @@ impl Workspaces {
     }
 
     /// Begins to fill the workspace of an attempt.
-    pub fn keep(&self, keeping: Keeping) -> Kept {
+    pub fn keep(&self, keeping: Keeping) -> KeeperHandle {
         let (ready_sender, ready) = oneshot::channel();
         let (publish, wanted) = oneshot::channel();
         let (published_sender, published) = oneshot::channel();
         let ends = Ends { ready: ready_sender, wanted, published: published_sender };
         self.spawn(keep(Arc::clone(&self.service), keeping, ends));
-        Kept { ready, publish, published }
+        KeeperHandle { ready, publish, published }
     }
 
     /// Runs a call of the store where all of them run, and returns what it says; `None` if it was interrupted.

@@ -14,7 +14,7 @@ pub use perago_workspace::GlobDialect;
 
 pub use adoption::{AdoptedWork, Adopting, KeptWork};
 pub use housekeeping::{Housekeeper, Housekeeping};
-pub use keeper::{Keeping, Kept, WorkspaceMail, Workspaces};
+pub use keeper::{Keeping, KeeperHandle, WorkspaceMail, Workspaces};
 pub(crate) use open::{housekeeping, open};
 pub use repository::LakeFsRepository;
 pub use service::{Operation, Published, Transfer, Workspace, WorkspaceService};

@@ -13,7 +13,8 @@ use perago_lakefs::Client;
 use perago_workspace::{
     AttemptControl, AttemptDirectory, AttemptMarker, Cache, Directory, GlobDialect, GuardPhase, Manifest,
     MaterialiseRequest, Materialised, Prefix, Progress, PublishReport, PublishRequest, Repository, Stamp,
-    StoreErrorKind, TransferOptions, WorkspaceError, blocking, check_guardrails, materialise, publish,
+    StoreErrorKind, Target, TransferOptions, WorkspaceError, blocking, check_guardrails, materialise,
+    publish,
 };
 
 use super::keeper::told_to_stop;
@@ -262,19 +263,27 @@ impl WorkspaceService {
     ) -> Result<PublishReport, WorkspaceError> {
         let (directory, manifest) = (Arc::clone(&workspace.directory), Arc::clone(&workspace.manifest));
         let edits = blocking(move || manifest.edits_in(&directory)).await?;
+        let branch = &workspace.input.branch;
         let request = PublishRequest {
-            branch: &workspace.input.branch,
-            prefix: &workspace.prefix,
-            stamp: &workspace.stamp,
-            on_moved_head: self.spec.on_moved_head,
+            target: self.target(branch, &workspace.prefix, &workspace.stamp, Some(result)),
             directory: &workspace.directory,
             manifest: &workspace.manifest,
             edits: &edits,
-            result: Some(result),
-            merge_limit: self.merge_limit,
             transfers: UPLOADS_AT_ONCE,
         };
         publish(&workspace.repository, control, &request).await
+    }
+
+    /// Where an attempt at this task publishes or adopts.
+    pub(super) fn target<'a>(
+        &self,
+        branch: &'a str,
+        prefix: &'a Prefix,
+        stamp: &'a Stamp,
+        result: Option<&'a str>,
+    ) -> Target<'a> {
+        let (on_moved_head, merge_limit) = (self.spec.on_moved_head, self.merge_limit);
+        Target { branch, prefix, stamp, on_moved_head, merge_limit, result }
     }
 
     async fn check(&self, directory: &Arc<Directory>, phase: GuardPhase) -> Result<(), WorkspaceError> {

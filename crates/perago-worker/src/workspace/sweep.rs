@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perago_workspace::{
     CollectOptions, Collected, Garbage, Keep, Outcome, StoreError, StoreErrorKind, collect_branches,
-    collect_directories,
+    collect_directories, collect_run_directories,
 };
 use serde::Serialize;
 
@@ -167,11 +167,30 @@ pub async fn sweep(options: &SweepOptions) -> Sweep {
         }
         Err(error) => swept.failures.push(error.to_string()),
     }
+    sweep_run_directories(options, &collect, &mut swept).await;
     if let Some(client) = &options.lakefs {
         sweep_branches(options, client, &collect, &running, &mut judge, &mut swept).await;
     }
     swept.failures.extend(judge.silence().map(str::to_owned));
     swept
+}
+
+/// Those of `perago run`: below the workspace root, and in the folder for temporary files.
+async fn sweep_run_directories(options: &SweepOptions, collect: &CollectOptions, swept: &mut Sweep) {
+    let temporary = std::env::temp_dir();
+    for place in [&options.root, &temporary] {
+        match collect_run_directories(place, collect).await {
+            Ok(collected) => {
+                for entry in collected {
+                    // Others use the folder for temporary files too: what they run is nothing to report.
+                    if *place == options.root || !matches!(entry.outcome, Outcome::Kept(_)) {
+                        swept.add(entry, None);
+                    }
+                }
+            }
+            Err(error) => swept.failures.push(error.to_string()),
+        }
+    }
 }
 
 async fn sweep_branches(

@@ -18,7 +18,7 @@ use perago_lakefs::{
 use perago_worker::workspace::LakeFsRepository;
 use perago_workspace::{
     AttemptControl, Basis, Cache, Directory, Epoch, MaterialiseRequest, Materialised, Prefix, PublishReport,
-    PublishRequest, Repository, Stamp, TransferOptions, Work, WorkspaceError, materialise, publish,
+    PublishRequest, Repository, Stamp, Target, TransferOptions, Work, WorkspaceError, materialise, publish,
 };
 
 /// Objects or files by name.
@@ -306,15 +306,17 @@ impl Attempt {
         let edits = self.materialised.manifest.edits_in(&self.directory)?;
         let stamp = stamp(&self.scene.input, self.retry);
         let request = PublishRequest {
-            branch: "main",
-            prefix: &Prefix::new("in").unwrap(),
-            stamp: &stamp,
-            on_moved_head: self.on_moved_head,
+            target: Target {
+                branch: "main",
+                prefix: &Prefix::new("in").unwrap(),
+                stamp: &stamp,
+                on_moved_head: self.on_moved_head,
+                merge_limit: Duration::from_secs(60),
+                result: None,
+            },
             directory: &self.directory,
             manifest: &self.materialised.manifest,
             edits: &edits,
-            result: None,
-            merge_limit: Duration::from_secs(60),
             transfers: 16,
         };
         publish(&self.scene.repository, control, &request).await

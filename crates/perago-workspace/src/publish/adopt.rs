@@ -2,33 +2,23 @@
 //! runs for a result that is there already.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use perago_contract::{FailureCode, OnMovedHead};
 
 use super::history::{History, Walk};
 use super::machine::PublishFailure;
-use super::run::{Run, Source, Target, delete_older, older_branches, read_history};
-use super::{AttemptControl, PublishReport, report};
+use super::run::{Run, Source, delete_older, older_branches, read_history};
+use super::{AttemptControl, PublishReport, Target, report};
 use crate::backoff::repeated;
 use crate::error::WorkspaceError;
-use crate::path::Prefix;
-use crate::stamp::{CommitStamp, Stamp};
+use crate::stamp::CommitStamp;
 use crate::store::{Commit, CommitId, Repository, StoreError, StoreErrorKind};
 
 /// What may be adopted, and by whom.
 #[derive(Debug, Clone, Copy)]
 pub struct AdoptRequest<'a> {
-    /// The target branch.
-    pub branch: &'a str,
-    /// The part of the repository that the work is about.
-    pub prefix: &'a Prefix,
-    /// Who adopts.
-    pub stamp: &'a Stamp,
-    /// What a moved head means.
-    pub on_moved_head: OnMovedHead,
-    /// Time limit of one merge.
-    pub merge_limit: Duration,
+    /// Where, and by whom.
+    pub target: Target<'a>,
     /// The tasks that ours retries, and ours itself for its earlier claims. The same work under another task is another
     /// run of it, such as one that was restarted on purpose.
     pub predecessors: &'a [String],
@@ -36,8 +26,6 @@ pub struct AdoptRequest<'a> {
     pub published: Option<&'a str>,
     /// What was staged for a result of theirs which the caller has kept.
     pub staged: Option<&'a str>,
-    /// That result as JSON.
-    pub result: Option<&'a str>,
 }
 
 /// What was adopted.
@@ -63,18 +51,18 @@ pub async fn adopt<R: Repository, C: AttemptControl>(
     control: &C,
     request: &AdoptRequest<'_>,
 ) -> Result<Option<Adopted>, WorkspaceError> {
-    if let Err(reason) = control.fence(request.merge_limit).await {
-        return Err(report::explain(request.branch, &PublishFailure::LeaseLost(reason)));
+    if let Err(reason) = control.fence(request.target.merge_limit).await {
+        return Err(report::explain(request.target.branch, &PublishFailure::LeaseLost(reason)));
     }
     let failed = |error: StoreError| {
-        let message = format!("cannot look for earlier work on {}: {error}", request.branch);
+        let message = format!("cannot look for earlier work on {}: {error}", request.target.branch);
         WorkspaceError::new(FailureCode::Workspace, message).with_source(error)
     };
     // Their commits are read before their branches go.
     let staged = staged_by_others(repository, request).await.map_err(failed)?;
-    delete_older(repository, request.stamp).await.map_err(failed)?;
-    let input = &request.stamp.input_ref;
-    let history = read_history(repository, request.branch, input).await.map_err(failed)?;
+    delete_older(repository, request.target.stamp).await.map_err(failed)?;
+    let input = &request.target.stamp.input_ref;
+    let history = read_history(repository, request.target.branch, input).await.map_err(failed)?;
     if let Some(found) = standing(&history, request) {
         return Ok(Some(found));
     }
@@ -88,14 +76,7 @@ pub async fn adopt<R: Repository, C: AttemptControl>(
         (None, None) => return Ok(None),
     };
     let (result, task_id) = stamp.map_or((None, None), |stamp| (stamp.result, Some(stamp.task_id)));
-    let target = Target {
-        branch: request.branch,
-        prefix: request.prefix,
-        stamp: request.stamp,
-        on_moved_head: request.on_moved_head,
-        merge_limit: request.merge_limit,
-        result: result.as_deref().or(request.result),
-    };
+    let target = Target { result: result.as_deref().or(request.target.result), ..request.target };
     let published = Run::new(repository, control, target, Source::Kept(&commit)).finish_if_usable().await?;
     Ok(published.map(|report| Adopted { result, task_id, report }))
 }
@@ -106,7 +87,7 @@ async fn staged_by_others<R: Repository>(
     request: &AdoptRequest<'_>,
 ) -> Result<Option<(Commit, CommitStamp)>, StoreError> {
     let mut newest: Option<(Commit, CommitStamp)> = None;
-    for branch in older_branches(repository, request.stamp).await? {
+    for branch in older_branches(repository, request.target.stamp).await? {
         let Some(commit) = commit_if_there(repository, &branch.head).await? else { continue };
         let Some(stamp) = CommitStamp::of(&commit).filter(|stamp| is_adoptable(stamp, request)) else {
             continue;
@@ -132,10 +113,10 @@ async fn commit_if_there<R: Repository>(
 
 /// Whether a commit says what the result of this very attempt would be.
 fn is_adoptable(stamp: &CommitStamp, request: &AdoptRequest<'_>) -> bool {
-    stamp.work == request.stamp.work
-        && stamp.epoch < request.stamp.epoch
+    stamp.work == request.target.stamp.work
+        && stamp.epoch < request.target.stamp.epoch
         && stamp.result.is_some()
-        && stamp.basis.is_same(&request.stamp.basis)
+        && stamp.basis.is_same(&request.target.stamp.basis)
         && request.predecessors.contains(&stamp.task_id)
 }
 
@@ -146,15 +127,16 @@ fn standing(history: &History, request: &AdoptRequest<'_>) -> Option<Adopted> {
         if request.published == Some(commit.id.as_str()) {
             return Some(kept(&commit.id));
         }
-        let Some(stamp) = CommitStamp::of(commit).filter(|stamp| stamp.work == request.stamp.work) else {
+        let Some(stamp) = CommitStamp::of(commit).filter(|stamp| stamp.work == request.target.stamp.work)
+        else {
             continue;
         };
         // Without a second parent it is a revert of ours.
         let staged = commit.parents.get(1)?;
         // Whoever made it may have died before it saw that another commit had come between, and undid its own.
         let below = History { commits: history.commits[place + 1..].to_vec(), ..history.clone() };
-        let is_alone = below.reaches_input && Walk::of(&below, &request.stamp.work).foreign_count == 0;
-        if request.on_moved_head == OnMovedHead::Fail && !is_alone {
+        let is_alone = below.reaches_input && Walk::of(&below, &request.target.stamp.work).foreign_count == 0;
+        if request.target.on_moved_head == OnMovedHead::Fail && !is_alone {
             return None;
         }
         if request.staged == Some(staged.as_str()) {

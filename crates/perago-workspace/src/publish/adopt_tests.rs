@@ -1,5 +1,8 @@
 use super::*;
-use crate::stamp::{Basis, Epoch, Work};
+use std::time::Duration;
+
+use crate::path::Prefix;
+use crate::stamp::{Basis, Epoch, Stamp, Work};
 
 fn basis(input: &str) -> Basis {
     Basis { input_hash: Some(input.to_owned()), code_hash: Some("code".to_owned()) }
@@ -42,15 +45,17 @@ fn found(commits: Vec<Commit>, published: Option<&str>, staged: Option<&str>) ->
     let (own, prefix) = (stamp(2, "same"), Prefix::new("/").unwrap());
     let predecessors = ["t1".to_owned(), "t0".to_owned()];
     let request = AdoptRequest {
-        branch: "main",
-        prefix: &prefix,
-        stamp: &own,
-        on_moved_head: OnMovedHead::Fail,
-        merge_limit: Duration::from_secs(1),
+        target: Target {
+            branch: "main",
+            prefix: &prefix,
+            stamp: &own,
+            on_moved_head: OnMovedHead::Fail,
+            merge_limit: Duration::from_secs(1),
+            result: None,
+        },
         predecessors: &predecessors,
         published,
         staged,
-        result: None,
     };
     let head = commits.first().map_or("input", |commit| &commit.id).to_owned();
     let history = History { head, commits, reaches_input: true, input: "input".to_owned() };

@@ -28,7 +28,7 @@ use crate::stamp::Stamp;
 use crate::store::Repository;
 
 pub use adopt::{AdoptRequest, Adopted, adopt};
-use run::{Run, Source, Target};
+use run::{Run, Source};
 
 /// What the publication asks of the attempt it belongs to.
 pub trait AttemptControl: Send + Sync {
@@ -46,27 +46,34 @@ pub trait AttemptControl: Send + Sync {
     fn uploaded(&self, duration: Duration, bytes: Option<u64>);
 }
 
-/// What to publish, and as whom.
-#[derive(Debug, Clone)]
-pub struct PublishRequest<'a> {
+/// Where work is published, and as whose.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
     /// The target branch.
     pub branch: &'a str,
-    /// The part of the repository that the directory is.
+    /// The part of the repository that the work is about.
     pub prefix: &'a Prefix,
-    /// Who publishes.
+    /// Who publishes or adopts.
     pub stamp: &'a Stamp,
     /// What a moved head means.
     pub on_moved_head: OnMovedHead,
+    /// Time limit of one merge.
+    pub merge_limit: Duration,
+    /// The body's result as JSON, for the metadata of the commits; of an adoption the one that the caller has kept.
+    pub result: Option<&'a str>,
+}
+
+/// What to publish.
+#[derive(Debug, Clone)]
+pub struct PublishRequest<'a> {
+    /// Where, and as whose.
+    pub target: Target<'a>,
     /// The directory.
     pub directory: &'a Arc<Directory>,
     /// What was checked out into it.
     pub manifest: &'a Manifest,
     /// What has changed there since.
     pub edits: &'a Edits,
-    /// The body's result as JSON, for the metadata of the commits.
-    pub result: Option<&'a str>,
-    /// Time limit of one merge.
-    pub merge_limit: Duration,
     /// How many files are uploaded at once.
     pub transfers: usize,
 }
@@ -97,13 +104,5 @@ pub async fn publish<R: Repository, C: AttemptControl>(
     control: &C,
     request: &PublishRequest<'_>,
 ) -> Result<PublishReport, WorkspaceError> {
-    let target = Target {
-        branch: request.branch,
-        prefix: request.prefix,
-        stamp: request.stamp,
-        on_moved_head: request.on_moved_head,
-        merge_limit: request.merge_limit,
-        result: request.result,
-    };
-    Run::new(repository, control, target, Source::Directory(request)).finish().await
+    Run::new(repository, control, request.target, Source::Directory(request)).finish().await
 }

@@ -1,38 +1,18 @@
 //! Carries out what the machine decides about one publication.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use perago_contract::OnMovedHead;
+use std::time::Instant;
 
 use super::history::History;
 use super::machine::{Effect, Event, Outcome, Publication, Terms};
-use super::{AttemptControl, PublishReport, PublishRequest, report, stage};
+use super::{AttemptControl, PublishReport, PublishRequest, Target, report, stage};
 use crate::backoff::{pause, repeated};
 use crate::error::WorkspaceError;
-use crate::path::Prefix;
 use crate::stamp::{StagingName, Stamp};
 use crate::store::{Branch, Commit, CommitId, Repository, StoreError, StoreErrorKind};
 
 /// Commits that a history is followed for; a branch that moved further has not merely moved.
 const LONGEST_HISTORY: usize = 10_000;
-
-/// What is published, and as whom.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Target<'a> {
-    /// The target branch.
-    pub(super) branch: &'a str,
-    /// The part of the repository that is published.
-    pub(super) prefix: &'a Prefix,
-    /// Who publishes.
-    pub(super) stamp: &'a Stamp,
-    /// What a moved head means.
-    pub(super) on_moved_head: OnMovedHead,
-    /// Time limit of one merge.
-    pub(super) merge_limit: Duration,
-    /// The body's result as JSON.
-    pub(super) result: Option<&'a str>,
-}
 
 /// Where the wanted tree comes from.
 #[derive(Debug, Clone, Copy)]

@@ -58,7 +58,7 @@ pub(super) async fn stage<R: Repository>(
     if difference.is_empty() {
         return Ok(None);
     }
-    let key = |path: &RelativePath| request.prefix.key_of(path).map_err(WorkspaceError::from);
+    let key = |path: &RelativePath| request.target.prefix.key_of(path).map_err(WorkspaceError::from);
     let uploads: Vec<(RelativePath, String)> = difference
         .uploads
         .into_iter()
@@ -86,10 +86,10 @@ async fn difference<R: Repository>(
     request: &PublishRequest<'_>,
     base: &str,
 ) -> Result<Difference, StageError> {
-    if base == request.stamp.input_ref {
+    if base == request.target.stamp.input_ref {
         return Ok(Difference::from_input(request.edits));
     }
-    let tree = tree_of(repository, base, request.prefix).await?;
+    let tree = tree_of(repository, base, request.target.prefix).await?;
     let (directory, edits) = (Arc::clone(request.directory), request.edits.clone());
     let written = blocking(move || identities(&directory, &edits)).await?;
     Ok(Difference::from_tree(&tree, request.manifest, request.edits, &written))
@@ -172,7 +172,7 @@ async fn commit<R: Repository>(
     staging: &str,
     base: &str,
 ) -> Result<Option<CommitId>, StageError> {
-    let text = request.stamp.text_with_result("stage", request.result);
+    let text = request.target.stamp.text_with_result("stage", request.target.result);
     match repeated!(repository, repository.commit(staging, &text)) {
         // Nobody else writes to this branch: an earlier try whose reply was lost has committed, or nothing differed.
         Err(error) if error.kind() == StoreErrorKind::NoChanges => {

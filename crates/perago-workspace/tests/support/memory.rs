@@ -318,6 +318,17 @@ impl MemoryRepository {
         self.state.lock().unwrap()
     }
 
+    /// What the head of `main` holds.
+    pub fn main(&self) -> Tree {
+        let state = self.state();
+        state.tree(&state.head("main"))
+    }
+
+    /// How many commits `main` has above this one.
+    pub fn commits_above(&self, commit: &str) -> usize {
+        self.state().log("main").iter().take_while(|above| above.id != commit).count()
+    }
+
     /// Runs `interference` just before every call; what it returns happens to the call.
     pub fn interfere(&self, interference: impl FnMut(&mut State, &Call) -> Option<Fault> + Send + 'static) {
         *self.interference.lock().unwrap() = Some(Box::new(interference));

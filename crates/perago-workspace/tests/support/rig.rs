@@ -8,7 +8,7 @@ use std::time::Duration;
 use perago_contract::OnMovedHead;
 use perago_workspace::{
     AdoptRequest, Adopted, AttemptControl, Basis, Directory, Epoch, FileCreator, FileState, Manifest,
-    ManifestEntry, ObjectIdentity, Prefix, PublishReport, PublishRequest, Repository, Stamp, Work,
+    ManifestEntry, ObjectIdentity, Prefix, PublishReport, PublishRequest, Repository, Stamp, Target, Work,
     WorkspaceError, adopt, publish,
 };
 
@@ -169,15 +169,10 @@ impl Attempt {
     ) -> Result<PublishReport, WorkspaceError> {
         let edits = self.manifest.edits_in(&self.directory)?;
         let request = PublishRequest {
-            branch: "main",
-            prefix: &self.prefix,
-            stamp: &self.stamp,
-            on_moved_head: self.on_moved_head,
+            target: self.target(),
             directory: &self.directory,
             manifest: &self.manifest,
             edits: &edits,
-            result: self.result,
-            merge_limit: Duration::from_secs(60),
             transfers: 4,
         };
         publish(repository, control, &request).await
@@ -191,18 +186,20 @@ impl Attempt {
     ) -> Result<Option<Adopted>, WorkspaceError> {
         let retries = 0..=self.stamp.epoch.retry_count;
         let predecessors: Vec<String> = retries.map(|retry| format!("task-{retry}")).collect();
-        let request = AdoptRequest {
+        let target = Target { result: None, ..self.target() };
+        let request = AdoptRequest { target, predecessors: &predecessors, published: None, staged: None };
+        adopt(repository, control, &request).await
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
             branch: "main",
             prefix: &self.prefix,
             stamp: &self.stamp,
             on_moved_head: self.on_moved_head,
             merge_limit: Duration::from_secs(60),
-            predecessors: &predecessors,
-            published: None,
-            staged: None,
-            result: None,
-        };
-        adopt(repository, control, &request).await
+            result: self.result,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! `perago start`: a worker in the foreground.
 
-use perago_worker::guardian;
 use perago_worker::settings::{ExecutionMode, Settings, process_environment};
 use perago_worker::state_directory::StateDirectory;
 use perago_worker::worker::{self, Ready, Stopped, WorkerOptions};
+use perago_worker::{guardian, overdue};
 
 use super::check::{current_directory, print_warnings};
 use crate::arguments::{Mode, StartOptions};
@@ -36,6 +36,9 @@ pub(crate) fn run(options: &StartOptions, host: &Host, printer: &Printer) -> Res
     let state = StateDirectory::open(&settings.state_dir, &settings.workspace_root)?;
     let forked = guardian::fork(state.guardian_lock()?)
         .map_err(|error| Failure::new(format!("the guardian process cannot be started: {error}")))?;
+    overdue::watch(settings.shutdown_force_kill_after, ExitStatus::Forced.code()).map_err(|error| {
+        Failure::new(format!("a thread cannot be started: {error}")).with_status(ExitStatus::Internal)
+    })?;
     let options = WorkerOptions {
         module_target: module_target.clone(),
         slots: options.jobs,

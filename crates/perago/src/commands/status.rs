@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use perago_worker::operator::PauseMarker;
 use perago_worker::outbox::{self, Entry, Journal};
+use perago_worker::state_directory::{StateDirectory, Supervisor};
 use serde_json::{Value, json};
 
 use super::settings_without_module;
@@ -16,15 +17,17 @@ use crate::printer::Printer;
 /// may go on from here.
 pub(crate) fn run(options: &StatusOptions, printer: &Printer) -> Result<ExitStatus, Failure> {
     let settings = settings_without_module()?;
+    let supervisor = StateDirectory::supervisor_of(&settings.state_dir);
     let (entries, damaged) = Journal::read(&settings.state_dir)
         .map_err(|error| Failure::with_hint(error.to_string(), Some(error.hint().to_owned())))?;
     let paused_for = PauseMarker::of(&settings.state_dir).age()?;
     let now = outbox::now();
-    let shown: Vec<Shown<'_>> = entries.values().map(|entry| Shown::new(entry, now)).collect();
+    let shown: Vec<Shown<'_>> = entries.values().map(|entry| Shown::new(entry, now, supervisor)).collect();
     let undelivered = shown.iter().filter(|one| one.state != State::Kept).count();
     if options.json {
         let document = json!({
             "state_directory": settings.state_dir.display().to_string(),
+            "supervisor_pid": supervisor.and_then(|supervisor| supervisor.pid),
             "paused": paused_for.is_some(),
             "paused_seconds": paused_for.map(|age| age.as_secs_f64()),
             "undelivered": undelivered,
@@ -38,6 +41,10 @@ pub(crate) fn run(options: &StatusOptions, printer: &Printer) -> Result<ExitStat
         }
         for one in &shown {
             printer.output(&one.line());
+        }
+        if supervisor.is_none() && undelivered > 0 {
+            printer
+                .output("no worker runs; the next one on this state directory settles what is undelivered");
         }
         let kept = shown.len() - undelivered;
         printer
@@ -56,6 +63,8 @@ enum State {
     Running,
     /// Its changes are staged and may be merged.
     Publishing,
+    /// It had no outcome when its supervisor ended; the next worker gives its task back, or is about to.
+    Interrupted,
     /// Its outcome waits for the server.
     Waiting,
     /// Its outcome can never be delivered.
@@ -67,6 +76,7 @@ impl State {
         match self {
             Self::Running => "running",
             Self::Publishing => "publishing",
+            Self::Interrupted => "interrupted",
             Self::Waiting => "waiting",
             Self::Kept => "kept",
         }
@@ -80,11 +90,14 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(entry: &'a Entry, now: i64) -> Self {
+    /// `supervisor` is the one that lives now.
+    fn new(entry: &'a Entry, now: i64, supervisor: Option<Supervisor>) -> Self {
+        let is_held = supervisor.is_some_and(|supervisor| supervisor.since <= entry.claimed_at);
         let outcome_at = entry.outcome.as_ref().map(|outcome| outcome.at);
         let (state, since) = match (&entry.kept, outcome_at, &entry.staged) {
             (Some(kept), _, _) => (State::Kept, kept.at),
             (None, Some(at), _) => (State::Waiting, at),
+            (None, None, _) if !is_held => (State::Interrupted, entry.claimed_at),
             (None, None, Some(_)) => (State::Publishing, entry.claimed_at),
             (None, None, None) => (State::Running, entry.claimed_at),
         };
@@ -95,7 +108,7 @@ impl<'a> Shown<'a> {
     fn line(&self) -> String {
         let claim = &self.entry.claim;
         let mut line = format!(
-            "{:<10} {:>6}  {}  run {}  task {}  retry {}",
+            "{:<11} {:>6}  {}  run {}  task {}  retry {}",
             self.state.word(),
             age_text(self.age),
             claim.task_name,

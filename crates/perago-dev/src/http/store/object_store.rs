@@ -13,7 +13,7 @@ use url::form_urlencoded::Serializer;
 use super::objects::{http_date, put_header};
 use super::parameters::Query;
 use super::reading::{Wanted, wanted};
-use super::uploads::store_body;
+use super::uploads::take_body;
 use crate::access::same;
 use crate::shared::{Shared, now};
 use crate::storage::ReadBlob;
@@ -196,24 +196,25 @@ fn read(shared: &Shared, (address, key): (&str, &str), headers: &HeaderMap) -> R
 
 async fn write(shared: &Shared, (address, key): (String, &str), parameters: &Query, body: Body) -> Response {
     let storage = shared.storage();
-    let stored = match store_body(storage.blobs(), body).await {
-        Ok(stored) => stored,
+    let arrived = match take_body(storage.blobs(), body).await {
+        Ok(arrived) => arrived,
         Err(error) => {
             let message = error.message.unwrap_or_default();
             return refused(StatusCode::BAD_REQUEST, "IncompleteBody", &message, key);
         }
     };
-    let tag = stored.tag.clone();
-    let changed = match parameters.get("uploadId") {
-        Some(upload) => {
-            let number = parameters.number("partNumber").ok().flatten();
-            let number = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
-            storage.change(|store, _| store.store_part(upload, number, stored))
-        }
-        None => storage.change(|_, _| Ok(((), vec![placed(address, stored)]))),
-    };
+    let number = parameters.number("partNumber").ok().flatten();
+    let number = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    let changed = storage.receive(arrived, |store, object, _| {
+        let tag = object.tag.clone();
+        let changes = match parameters.get("uploadId") {
+            Some(upload) => store.store_part(upload, number, object)?.1,
+            None => vec![placed(address, object)],
+        };
+        Ok((tag, changes))
+    });
     match changed {
-        Ok(()) => {
+        Ok(tag) => {
             let mut response = StatusCode::OK.into_response();
             put_header(&mut response, header::CONTENT_TYPE, "application/xml");
             put_header(&mut response, header::ETAG, &format!("\"{tag}\""));

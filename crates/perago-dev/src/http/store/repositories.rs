@@ -66,7 +66,7 @@ async fn read(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
 
 async fn delete(State(shared): State<Shared>, Path(name): Path<String>, query: Query) -> Reply {
     let by_force = query.flag("force")?.unwrap_or(false);
-    shared.storage().change(|store, _| store.delete_repository(&name, by_force))?;
+    shared.storage().delete_repository(&name, by_force)?;
     nothing()
 }
 

@@ -1,7 +1,5 @@
 //! Uploads through the server: raw bodies and forms.
 
-use std::io;
-
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -12,7 +10,7 @@ use super::parameters::Query;
 use super::reply::{Reply, created, object};
 use crate::shared::Shared;
 use crate::storage::{BlobWriter, Blobs};
-use crate::store::{Metadata, StoreError, StoredObject, Upload};
+use crate::store::{Metadata, StoreError, Upload};
 
 const METADATA_PREFIX: &str = "x-lakefs-meta-";
 
@@ -34,19 +32,19 @@ pub(super) async fn upload(
     storage.read(|store| store.check_upload(&repository, &branch, path))?;
     let given = text(headers.get(header::CONTENT_TYPE)).unwrap_or_default();
     let is_form = given.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
-    let (stored, content_type) = if is_form {
+    let (arrived, content_type) = if is_form {
         form_content(storage.blobs(), request).await?
     } else {
         let content_type = if given.is_empty() { "application/octet-stream" } else { given };
         if !content_type.split(';').next().unwrap_or_default().contains('/') {
             return Err(StoreError::new(500, "mime: expected slash after first token"));
         }
-        (store_body(storage.blobs(), request.into_body()).await?, content_type.to_owned())
+        (take_body(storage.blobs(), request.into_body()).await?, content_type.to_owned())
     };
-    let entry = storage.change(|store, now| {
+    let entry = storage.receive(arrived, |store, object, now| {
         let upload = Upload {
             address: store.new_address(&repository, &new_key())?,
-            object: stored,
+            object,
             content_type,
             metadata: metadata(&headers),
             only_if_absent,
@@ -77,24 +75,20 @@ fn metadata(headers: &HeaderMap) -> Metadata {
     entries.collect()
 }
 
-fn disk(error: &io::Error) -> StoreError {
-    StoreError::new(500, format!("cannot store the object: {error}"))
-}
-
-/// Stores a body as it comes; one that is cut short is an error and leaves nothing.
-pub(super) async fn store_body(blobs: &Blobs, mut body: Body) -> Result<StoredObject, StoreError> {
-    let mut writer = blobs.writer().map_err(|error| disk(&error))?;
+/// Takes in a body as it comes; one that is cut short is an error and leaves nothing.
+pub(super) async fn take_body(blobs: &Blobs, mut body: Body) -> Result<BlobWriter, StoreError> {
+    let mut writer = blobs.writer().map_err(|error| StoreError::disk(&error))?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| StoreError::invalid(format!("the body was cut short: {error}")))?;
         if let Some(bytes) = frame.data_ref() {
-            writer.write(bytes).map_err(|error| disk(&error))?;
+            writer.write(bytes).map_err(|error| StoreError::disk(&error))?;
         }
     }
-    blobs.finish(writer).map_err(|error| disk(&error))
+    Ok(writer)
 }
 
-/// Stores the part `content` of a form; answers its content type as well, empty where it has none.
-async fn form_content(blobs: &Blobs, request: Request) -> Result<(StoredObject, String), StoreError> {
+/// Takes in the part `content` of a form; answers its content type as well, empty where it has none.
+async fn form_content(blobs: &Blobs, request: Request) -> Result<(BlobWriter, String), StoreError> {
     let broken = |error: &dyn std::fmt::Display| StoreError::new(500, format!("multipart upload: {error}"));
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| broken(&error))?;
     let mut found: Option<(BlobWriter, String)> = None;
@@ -103,14 +97,12 @@ async fn form_content(blobs: &Blobs, request: Request) -> Result<(StoredObject, 
             continue;
         }
         let content_type = part.content_type().unwrap_or_default().to_owned();
-        let mut writer = blobs.writer().map_err(|error| disk(&error))?;
+        let mut writer = blobs.writer().map_err(|error| StoreError::disk(&error))?;
         while let Some(bytes) = part.chunk().await.map_err(|error| broken(&error))? {
-            writer.write(&bytes).map_err(|error| disk(&error))?;
+            writer.write(&bytes).map_err(|error| StoreError::disk(&error))?;
         }
         found = Some((writer, content_type));
     }
-    let Some((writer, content_type)) = found else {
-        return Err(StoreError::new(500, "multipart upload missing key 'content': http: no such file"));
-    };
-    Ok((blobs.finish(writer).map_err(|error| disk(&error))?, content_type))
+    let missing = || StoreError::new(500, "multipart upload missing key 'content': http: no such file");
+    found.ok_or_else(missing)
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use perago_contract::TaskDescription;
 use perago_metrics::{ArenaOptions, ArenaStore, LadderRules, Point, StoreOptions, Value};
+use perago_workspace::RunDirectory;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use tempfile::TempDir;
 
 use crate::ExitStatus;
 use crate::failure::Failure;
@@ -18,13 +18,13 @@ const SLOT: &str = "slot-0001";
 pub(super) struct Scratch {
     store: ArenaStore,
     arena: PathBuf,
-    _folder: TempDir,
+    _folder: RunDirectory,
 }
 
 impl Scratch {
     /// Makes the arena.
     pub fn create() -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new().prefix("perago-run-").tempdir().map_err(|error| {
+        let folder = RunDirectory::create(&std::env::temp_dir(), super::now()).map_err(|error| {
             Failure::with_hint(
                 format!("no temporary folder can be made: {error}"),
                 Some("set TMPDIR to a directory that can be written".to_owned()),

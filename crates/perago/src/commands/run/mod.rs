@@ -9,13 +9,13 @@ mod report;
 mod stops;
 mod workspace;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use perago_contract::{FailureCode, Finding, TaskDescription};
 use perago_worker::attempt::outcome::refused_result;
 use perago_worker::executor::message::{Ended, Outcome};
 use perago_worker::settings::{Settings, process_environment};
-use perago_workspace::GuardPhase;
+use perago_workspace::{GuardPhase, RunDirectory};
 use serde_json::value::RawValue;
 
 use self::body::Body;
@@ -23,7 +23,7 @@ use self::input::Source;
 use self::metrics::Scratch;
 use self::report::Report;
 use self::stops::Stops;
-use self::workspace::{Folder, Pinned, Trouble, Workspace};
+use self::workspace::{Pinned, Trouble, Workspace};
 use super::check::{current_directory, print_warnings};
 use crate::arguments::RunOptions;
 use crate::describe::Described;
@@ -97,7 +97,7 @@ impl Attempt<'_> {
         &self,
         params: Box<RawValue>,
         scratch: &mut Scratch,
-        folder: &mut Option<Folder>,
+        folder: &mut Option<RunDirectory>,
         stops: &mut Stops<'_>,
     ) -> Result<Report, Halt> {
         let mut body = Body::start(self.options, self.host, self.printer, scratch.arena(), stops)?;
@@ -153,7 +153,7 @@ impl Attempt<'_> {
     fn prepare(
         &self,
         task: &TaskDescription,
-        folder: &mut Option<Folder>,
+        folder: &mut Option<RunDirectory>,
         stops: &mut Stops<'_>,
     ) -> Result<Option<Workspace>, Trouble> {
         let (Some(spec), dialect) = (&task.workspace, self.host.glob_dialect) else { return Ok(None) };
@@ -209,6 +209,12 @@ fn look_at(workspace: &mut Workspace, report: &mut Report, stops: &mut Stops<'_>
     }
     report.workspace = Some(workspace.report().clone());
     Ok(())
+}
+
+/// The time, in seconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A failure of the system or of ours.

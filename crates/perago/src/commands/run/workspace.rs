@@ -10,8 +10,8 @@ use perago_worker::settings::{LakeFsSettings, Settings, SettingsError};
 use perago_worker::workspace::LakeFsRepository;
 use perago_workspace::{
     Cache, CacheOptions, Directory, Edits, GlobDialect, GuardPhase, Manifest, MaterialiseRequest,
-    Materialised, Prefix, Progress, Repository as _, WorkspaceError, blocking, check_guardrails, materialise,
-    remove_tree,
+    Materialised, Prefix, Progress, Repository as _, RunDirectory, WorkspaceError, blocking,
+    check_guardrails, materialise,
 };
 use serde::Serialize;
 
@@ -47,33 +47,6 @@ impl From<Halt> for Trouble {
 impl From<SettingsError> for Trouble {
     fn from(error: SettingsError) -> Self {
         Self::Halted(Halt::Failed(error.into()))
-    }
-}
-
-/// A directory of ours below the workspace root; removed when this goes, unless it is kept.
-#[derive(Debug)]
-pub(super) struct Folder {
-    path: PathBuf,
-    is_kept: bool,
-}
-
-impl Folder {
-    /// Makes a directory below `root`.
-    pub fn create(root: &Path) -> Result<Self, WorkspaceError> {
-        let made = std::fs::create_dir_all(root)
-            .and_then(|()| tempfile::Builder::new().prefix("perago-run-").tempdir_in(root));
-        let made =
-            made.map_err(|error| WorkspaceError::local("make a directory in", root.display(), error))?;
-        Ok(Self { path: made.keep(), is_kept: false })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // Nobody is left to be told, and the name says whose it is.
-            let _ = remove_tree(&self.path);
-        }
     }
 }
 
@@ -203,7 +176,7 @@ impl Workspace {
         settings: &Settings,
         spec: &WorkspaceSpec,
         dialect: GlobDialect,
-        folder: &mut Option<Folder>,
+        folder: &mut Option<RunDirectory>,
         printer: &Printer,
     ) -> Result<Self, Trouble> {
         let lakefs = configured(settings)?;
@@ -211,8 +184,8 @@ impl Workspace {
         let commit = repository.commit_of(pinned.reference).await.map_err(|error| {
             WorkspaceError::store(&format!("find {:?} in {}", pinned.reference, pinned.repository), error)
         })?;
-        let folder = folder.insert(Folder::create(&absolute(&settings.workspace_root)?)?);
-        let directory = opened(&folder.path)?;
+        let folder = folder.insert(RunDirectory::create(&absolute(&settings.workspace_root)?, super::now())?);
+        let directory = opened(folder.path())?;
         let prefix = Prefix::of_spec(spec)?;
         let (cache, progress) = (cache(settings, printer)?, Arc::new(Progress::default()));
         let request = MaterialiseRequest {
@@ -230,7 +203,9 @@ impl Workspace {
             bytes: filled.manifest.bytes(),
             duration: begun.elapsed(),
         };
-        folder.is_kept = pinned.keep;
+        if pinned.keep {
+            folder.keep()?;
+        }
         say(&filled, moved, folder, printer);
         let download = Download {
             repository: pinned.repository.to_owned(),
@@ -341,7 +316,7 @@ fn absolute(path: &Path) -> Result<PathBuf, WorkspaceError> {
     std::path::absolute(path).map_err(|error| WorkspaceError::local("find", path.display(), error))
 }
 
-fn say(filled: &Materialised, moved: Moved, folder: &Folder, printer: &Printer) {
+fn say(filled: &Materialised, moved: Moved, folder: &RunDirectory, printer: &Printer) {
     for warning in &filled.warnings {
         printer.warning(warning);
     }
@@ -351,7 +326,8 @@ fn say(filled: &Materialised, moved: Moved, folder: &Folder, printer: &Printer) 
         some => format!(", {some} of them from the cache"),
     };
     // Said now, because the attempt may be stopped before its report.
-    let place = if folder.is_kept { format!(", kept in {}", folder.path.display()) } else { String::new() };
+    let place =
+        if folder.is_kept() { format!(", kept in {}", folder.path().display()) } else { String::new() };
     printer.message(&format!("downloaded {moved}{cached}{place}"));
 }
 
