@@ -93,8 +93,8 @@ mod tests {
         let recorder = InMemoryMetricRecorder::new("page.fetch");
         let url = page("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlalal").await;
         let fetcher = Fetcher::new().await.unwrap();
-        let fetched = fetcher.run(Page { url, timeout_seconds: 60 }, recorder.metrics()).await.unwrap();
-        assert_eq!(fetched, Fetched { status: 200, bytes: 5 });
+        let output = fetcher.run(Page { url, timeout_seconds: 60 }, recorder.metrics()).await.unwrap();
+        assert_eq!(output, Fetched { status: 200, bytes: 5 });
         assert_eq!(recorder.values("page_bytes", &[]), [5.0]);
         assert_eq!(recorder.values("page_fetch", &[]).len(), 1);
     }

@@ -42,9 +42,9 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn new(memory: &Arc<Memory>, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Box<Self> {
+    fn new(memory: &Arc<Memory>, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Self {
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Box::new(Self { memory: Arc::clone(memory), kind, name: name.to_owned(), labels })
+        Self { memory: Arc::clone(memory), kind, name: name.to_owned(), labels }
     }
 
     #[cold]
@@ -58,7 +58,7 @@ impl Remembered {
 #[derive(Debug, Clone)]
 enum Handle<H> {
     Arena(H),
-    Memory(Box<Remembered>),
+    Memory(Arc<Remembered>),
     Nowhere,
 }
 
@@ -131,7 +131,9 @@ impl Metrics {
                 let found = recorder.find(Kind::Histogram, name, labels).series;
                 found.map_or(Target::Nothing, |series| Target::Series(recorder.clone(), series))
             }
-            Place::Memory(memory) => Target::Memory(Remembered::new(memory, Kind::Histogram, name, labels)),
+            Place::Memory(memory) => {
+                Target::Memory(Arc::new(Remembered::new(memory, Kind::Histogram, name, labels)))
+            }
             Place::Nowhere => Target::Nothing,
         };
         Timer { target, began: monotonic_nanos() }
@@ -141,7 +143,9 @@ impl Metrics {
     pub fn bind_histogram(&self, name: &str, labels: &[(&str, &str)]) -> Histogram {
         let handle = match &self.place {
             Place::Arena(recorder) => Handle::Arena(recorder.bind_histogram(name, labels)),
-            Place::Memory(memory) => Handle::Memory(Remembered::new(memory, Kind::Histogram, name, labels)),
+            Place::Memory(memory) => {
+                Handle::Memory(Arc::new(Remembered::new(memory, Kind::Histogram, name, labels)))
+            }
             Place::Nowhere => Handle::Nowhere,
         };
         Histogram { handle }
@@ -151,7 +155,9 @@ impl Metrics {
     pub fn bind_gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
         let handle = match &self.place {
             Place::Arena(recorder) => Handle::Arena(recorder.bind_gauge(name, labels)),
-            Place::Memory(memory) => Handle::Memory(Remembered::new(memory, Kind::Gauge, name, labels)),
+            Place::Memory(memory) => {
+                Handle::Memory(Arc::new(Remembered::new(memory, Kind::Gauge, name, labels)))
+            }
             Place::Nowhere => Handle::Nowhere,
         };
         Gauge { handle }
@@ -247,7 +253,7 @@ pub struct Timer<'a> {
 #[derive(Debug)]
 enum Target<'a> {
     Series(Recorder, Series),
-    Memory(Box<Remembered>),
+    Memory(Arc<Remembered>),
     Bound(&'a Histogram),
     Nothing,
 }

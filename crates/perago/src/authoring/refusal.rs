@@ -20,7 +20,7 @@ pub(super) fn reason(path: &Path, message: &str) -> String {
     }
     if let Some(field) = unknown_field(message) {
         // The path ends with the field where its name was read before it was refused.
-        let last = path.iter().last().map(ToString::to_string);
+        let last = path.iter().next_back().map(ToString::to_string);
         let place = if last.as_deref() == Some(field) { place } else { joined(&place, field) };
         return format!("{place}: {EXTRA}");
     }
