@@ -2,4 +2,8 @@ struct Plain;
 
 fn helper() {}
 
-perago::main!(Plain, helper);
+mod elsewhere {
+    pub fn other() {}
+}
+
+perago::main!(Plain, helper, elsewhere::other);
