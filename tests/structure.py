@@ -113,6 +113,20 @@ def wrong_directions(packages: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
+def slow_test_builds(packages: list[dict[str, Any]]) -> list[str]:
+    """What would make `make test-rust` compile far more than our own crates."""
+    own = {package["name"]: package for package in packages if package["source"] is None}
+    settings = tomllib.loads((ROOT / "tests/unoptimised.toml").read_text(encoding="utf-8"))
+    problems = [
+        f"tests/unoptimised.toml and the workspace differ in {name}"
+        for name in sorted(settings["profile"]["release"]["package"].keys() ^ own.keys())
+    ]
+    # A macro is built for the compiler's own platform, and all that its tests use a second time with it.
+    used = {entry["name"] for entry in own["perago-macros"]["dependencies"] if entry["kind"] == "dev"}
+    problems += [f"tests of perago-macros must not use {name}: perago-suite may" for name in sorted(used)]
+    return problems
+
+
 def refused_crates(packages: list[dict[str, Any]]) -> list[str]:
     """Crates from elsewhere than the registry, banned ones, and licences that are not allowed."""
     rules = tomllib.loads((ROOT / "deny.toml").read_text(encoding="utf-8"))
@@ -153,6 +167,7 @@ def main() -> int:
         *long_files(files),
         *machine_paths(files),
         *wrong_directions(packages),
+        *slow_test_builds(packages),
         *refused_crates(packages),
     ]
     for problem in problems:

@@ -13,6 +13,7 @@ from support.cgroups import MemoryCgroup
 from support.conductor import Conductor
 from support.metrics import MetricStore
 from support.proxy import Proxy
+from support.rust import rust_program
 from support.skips import not_allowed_here
 from support.worker import Worker
 
@@ -30,6 +31,18 @@ def conductor(request: pytest.FixtureRequest) -> Conductor:
 def new_task_name() -> str:
     """Return a task name that no other test uses."""
     return f"suite.{uuid.uuid4().hex[:8]}.{next(_NUMBERS)}"
+
+
+@pytest.fixture(scope="module", params=["python", "rust"])
+def language(request: pytest.FixtureRequest) -> str:
+    """Both languages, one after the other."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def scenario(language: str) -> Path | None:
+    """The scenario task of a language, as `program` of a worker: None is the Python module."""
+    return rust_program("scenario") if language == "rust" else None
 
 
 @pytest.fixture

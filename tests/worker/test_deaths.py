@@ -19,11 +19,14 @@ from .conftest import Shared, new_task_name
 
 
 @pytest.fixture(scope="module")
-def deadly(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+def deadly(
+    conductor: Conductor, scenario: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shared]:
     """Enough slots that each death meets an executor that has not died before."""
     task = new_task_name()
     conductor.define(task)
-    with Worker(tmp_path_factory.mktemp("deadly"), conductor.url, task, "-j", "5") as worker:
+    root = tmp_path_factory.mktemp("deadly")
+    with Worker(root, conductor.url, task, "-j", "5", program=scenario) as worker:
         until(lambda: len(worker.executors()) == 5, "five executors")
         yield Shared(conductor, worker, task)
 
@@ -83,13 +86,18 @@ def test_an_idle_executor_that_is_killed_is_replaced(deadly: Shared) -> None:
 
 
 def test_an_executor_that_is_killed_for_want_of_memory_says_so(
-    memory: MemoryCgroup, conductor: Conductor, task_name: str, tmp_path: Path, folder: Path
+    memory: MemoryCgroup,
+    conductor: Conductor,
+    scenario: Path | None,
+    task_name: str,
+    tmp_path: Path,
+    folder: Path,
 ) -> None:
     conductor.define(task_name)
     with memory.entered():
         # The kernel alone kills here.
         variables = {"SUITE_CGROUP": str(memory.path), "PERAGO_CONTAINER_MEMORY_THRESHOLD": "off"}
-        worker = Worker(tmp_path, conductor.url, task_name, **variables)
+        worker = Worker(tmp_path, conductor.url, task_name, program=scenario, **variables)
     with worker:
         shared = Shared(conductor, worker, task_name)
         memory.leave_bytes(50_000_000)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import signal
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from support.command import environment, perago_command
 from support.conductor import Conductor
 from support.rust import rust_program
 from support.waiting import until
-from support.worker import Worker
+from support.worker import MODULES, Worker
 
 from .conftest import Shared, new_task_name
 
@@ -73,14 +75,6 @@ def test_outcomes(
         assert failed["failure_code"] == code
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_deaths_by_a_signal(languages: Languages, folder: Path, number: int) -> None:
-    python, rust = languages.run("signal", number=int(number), folder=str(folder))
-    beginning = str(python["reasonForIncompletion"]).split(";")[0]
-    assert rust["status"] == python["status"] == "FAILED"
-    assert str(rust["reasonForIncompletion"]).startswith(beginning)
-
-
 def test_a_panic_is_a_failure_with_its_place(languages: Languages) -> None:
     task = languages.rust.run("panic", text="no such song")
     reason = str(task["reasonForIncompletion"])
@@ -91,14 +85,6 @@ def test_a_panic_is_a_failure_with_its_place(languages: Languages) -> None:
     failed = languages.rust.worker.wait_record("task_failed", task_id=task["taskId"])
     assert failed["failure_code"] == "body_raised"
     assert reason in failed["exception"]
-
-
-def test_an_overflown_stack_takes_one_executor_and_says_so(languages: Languages) -> None:
-    task = languages.rust.run("overflow")
-    reason = str(task["reasonForIncompletion"])
-    assert reason.startswith("the executor process was killed by SIGABRT while it ran the body")
-    assert "has overflowed its stack" in reason
-    assert languages.rust.run("echo")["status"] == "COMPLETED"
 
 
 def test_what_a_body_logs(languages: Languages) -> None:
@@ -121,31 +107,90 @@ def test_what_a_body_logs(languages: Languages) -> None:
 
 
 @pytest.fixture(scope="module")
-def cancelling(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    """One slot of the worker in Rust, so that the next task gets the same executor."""
-    task = new_task_name()
-    conductor.define(task, responseTimeoutSeconds=3)
-    root = tmp_path_factory.mktemp("cancelling")
-    program = rust_program("scenario")
-    with Worker(root, conductor.url, task, program=program, PERAGO_CANCEL_GRACE="1s") as worker:
-        yield Shared(conductor, worker, task)
+def bounded(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Languages]:
+    """The task whose parameters have bounds of every kind."""
+    python, rust = new_task_name(), new_task_name()
+    root = tmp_path_factory.mktemp("bounded")
+    program = rust_program("shapes")
+    workers = [
+        Worker(root / "python", conductor.url, python, module="bounded"),
+        Worker(root / "rust", conductor.url, rust, rust, program=program),
+    ]
+    for task in (python, rust):
+        conductor.define(task)
+    with workers[0] as one, workers[1] as other:
+        yield Languages(Shared(conductor, one, python), Shared(conductor, other, rust))
 
 
 @pytest.mark.parametrize(
-    ("action", "left", "is_killed"),
-    [("clean", "cleaned", False), ("swallow", "caught", False), ("native", None, True)],
+    ("params", "place", "code"),
+    [
+        ({}, None, None),
+        ({"count": 9, "title": "töne", "tags": ["a", "b"], "track": {"kind": "stem"}}, None, None),
+        ({"marks": [1, 2, 2, 1], "weights": {"a": 0}, "depth": None, "track": None}, None, None),
+        ({"count": 0}, "count", "greater_than_equal"),
+        ({"count": 10}, "count", "less_than_equal"),
+        ({"count": None}, "count", "int_type"),
+        ({"size": -1}, "size", "greater_than_equal"),
+        ({"port": 65536}, "port", "less_than_equal"),
+        ({"pan": -129}, "pan", "greater_than_equal"),
+        ({"title": "übergroß"}, "title", "string_too_long"),
+        ({"title": "A"}, "title", "string_pattern_mismatch"),
+        ({"tags": ["a", ""]}, "tags.1", "string_too_short"),
+        ({"tags": ["a", "b", "c"]}, "tags", "too_long"),
+        ({"weights": {"left": -1}}, "weights.left", "greater_than_equal"),
+        ({"weights": {"a": 1, "b": 1, "c": 1}}, "weights", "too_long"),
+        ({"marks": [1, 2, 3]}, "marks", "too_long"),
+        ({"codec": "mp3"}, "codec", "enum"),
+        ({"depth": 2}, "depth", "greater_than_equal"),
+        ({"track": {"gain": -60.5, "kind": "stem"}}, "track.gain", "greater_than_equal"),
+        ({"track": {"gain": 12, "kind": "stem"}}, "track.gain", "less_than"),
+        ({"track": {"gain": 0.3, "kind": "stem"}}, "track.gain", "multiple_of"),
+        ({"track": {"kind": "mix"}}, "track.kind", "literal_error"),
+        ({"track": {}}, "track.kind", "missing"),
+        ({"depth": 0, "count": 0}, "count", "greater_than_equal]; params.depth: "),
+    ],
 )
-def test_a_cancelled_body(
-    cancelling: Shared, folder: Path, action: str, left: str | None, is_killed: bool
+def test_parameters_are_held_to_what_the_task_def_says(
+    bounded: Languages, params: dict[str, object], place: str | None, code: str | None
 ) -> None:
-    run = cancelling.start(action, folder=str(folder))
-    until(lambda: (folder / "started").exists(), "the body's start")
-    executor = int((folder / "started").read_text())
-    cancelling.conductor.terminate(run)
-    stopped = cancelling.worker.wait_record("body_stopped", workflow_instance_id=run)
-    assert stopped["killed"] is is_killed
-    if left is not None:
-        assert (folder / left).exists()
-    after = cancelling.run("environment")
-    same = after["outputData"]["result"]["number"] == executor  # type: ignore[index]
-    assert same is not is_killed
+    runs = [(shared, shared.conductor.start(shared.task, params)) for shared in bounded]
+    python, rust = (shared.conductor.wait_task(run) for shared, run in runs)
+    for key in ("status", "outputData", "reasonForIncompletion"):
+        assert rust.get(key) == python.get(key), key
+    if place is None:
+        assert rust["status"] == "COMPLETED"
+        return
+    assert rust["status"] == "FAILED"
+    assert rust["reasonForIncompletion"].startswith(f"params.{place}: ")
+    assert f"[{code}" in rust["reasonForIncompletion"]
+    failed = bounded.rust.worker.wait_record("task_failed", task_id=rust["taskId"])
+    assert failed["failure_code"] == "params_invalid"
+
+
+def test_bounded_parameters_have_one_task_def(tmp_path: Path) -> None:
+    extracted = []
+    programs = (
+        [*perago_command(), "extract", "bounded"],
+        [str(rust_program("shapes")), "extract", "suite.bounded"],
+    )
+    for number, command in enumerate(programs):
+        path = tmp_path / f"{number}.json"
+        subprocess.run(
+            [*command, "-o", str(path)],
+            cwd=MODULES,
+            env=environment(tmp_path),
+            check=True,
+            capture_output=True,
+        )
+        extracted.append(json.loads(path.read_text(encoding="utf-8")))
+    assert extracted[0] == extracted[1]
+
+
+def test_a_pattern_that_cannot_be_judged_is_found_by_check(tmp_path: Path) -> None:
+    command = [str(rust_program("shapes")), "check", "suite.unusable"]
+    checked = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 1
+    assert 'pattern "^(?=a)" cannot be used: ' in checked.stderr

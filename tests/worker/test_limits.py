@@ -27,12 +27,15 @@ def pids(worker: Worker) -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def timed(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+def timed(
+    conductor: Conductor, scenario: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shared]:
     """One slot, so that the next task gets the same executor."""
     task = new_task_name()
     conductor.define(task)
     variables = {"PERAGO_ATTEMPT_TIMEOUT": "1s", "PERAGO_CANCEL_GRACE": "1s"}
-    with Worker(tmp_path_factory.mktemp("timed"), conductor.url, task, **variables) as worker:
+    root = tmp_path_factory.mktemp("timed")
+    with Worker(root, conductor.url, task, program=scenario, **variables) as worker:
         yield Shared(conductor, worker, task)
 
 
@@ -67,7 +70,7 @@ def test_a_body_that_returns_after_the_limit_has_failed(timed: Shared, folder: P
 
 
 def test_native_code_and_programs_of_a_body_do_not_outlive_the_limit(timed: Shared, tmp_path: Path) -> None:
-    for action in ("native", "child"):
+    for action in ("native", "block", "child"):
         folder = tmp_path / action
         folder.mkdir()
         executor = failed_at_the_limit(timed, action, folder)
@@ -90,13 +93,12 @@ def test_where_bodies_share_a_process_no_limit_holds_and_a_warning_says_so(
 
 
 def test_an_attempt_beyond_its_memory_is_killed_with_what_it_started(
-    conductor: Conductor, task_name: str, tmp_path: Path
+    conductor: Conductor, scenario: Path | None, task_name: str, tmp_path: Path
 ) -> None:
     conductor.define(task_name)
     limit = EXECUTOR_BYTES + 100 * MIB
-    with Worker(
-        tmp_path, conductor.url, task_name, PERAGO_ATTEMPT_MEMORY_LIMIT=f"{limit // MIB}MB"
-    ) as worker:
+    variables = {"PERAGO_ATTEMPT_MEMORY_LIMIT": f"{limit // MIB}MB"}
+    with Worker(tmp_path, conductor.url, task_name, program=scenario, **variables) as worker:
         shared = Shared(conductor, worker, task_name)
         below, above = tmp_path / "below", tmp_path / "above"
         for folder in (below, above):

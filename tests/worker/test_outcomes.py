@@ -96,6 +96,12 @@ def test_failures_of_a_body(
     assert "/perago/_attempt.py" not in record["exception"]
 
 
+def test_only_the_worker_cancels(shared: Shared) -> None:
+    """A body that raises the exception by itself has failed like any other."""
+    task = shared.run("cancelled", text="by itself")
+    assert (task["status"], task["reasonForIncompletion"]) == ("FAILED", "TaskCancelled: by itself")
+
+
 def test_nan_is_refused_with_its_place(shared: Shared) -> None:
     task = shared.run("nan")
     assert task["status"] == "FAILED"

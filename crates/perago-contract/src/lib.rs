@@ -3,6 +3,7 @@
 //! Nothing here knows an authoring language. A language hands over a [`TaskDescription`] (names, raw JSON Schemas,
 //! specs); this crate checks it, maps it to a Conductor TaskDef and names every failure with a stable code.
 
+mod constraints;
 mod description;
 mod error;
 mod finding;
@@ -19,6 +20,7 @@ pub mod envelope;
 pub mod failure;
 pub mod schema;
 
+pub use constraints::{Constraints, Violation};
 pub use controls::{ExecutionLimits, PublishBudget, RetryPolicy, TaskControls, TimeoutPolicy};
 pub use description::{SourceLocation, TaskDescription};
 pub use error::ContractError;

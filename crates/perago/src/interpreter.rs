@@ -7,6 +7,15 @@ use perago_worker::executor::message::Ended;
 use serde_json::value::RawValue;
 
 /// One attempt in the process of the command line.
+///
+/// ```
+/// let attempt = perago::interpreter::LocalAttempt {
+///     params: r#"{"text": "la la"}"#,
+///     workspace: None,
+///     arena: std::path::Path::new("metrics/slot-0001"),
+/// };
+/// assert!(attempt.workspace.is_none());
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct LocalAttempt<'a> {
     /// The parameters as JSON.
@@ -18,6 +27,11 @@ pub struct LocalAttempt<'a> {
 }
 
 /// Why the interpreter has no answer.
+///
+/// ```
+/// let error = perago::interpreter::InterpreterError::Failed("no module named songs".to_owned());
+/// assert_ne!(error, perago::interpreter::InterpreterError::Stopped);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InterpreterError {
     /// A signal, or the user in the debugger, ended what ran.
@@ -27,6 +41,33 @@ pub enum InterpreterError {
 }
 
 /// What an authoring language runs in this process. Called from the main thread, with no runtime of ours entered.
+///
+/// ```
+/// use perago::interpreter::{Interpreter, InterpreterError, LocalAttempt};
+/// use perago_worker::executor::message::{Ended, Outcome};
+/// use serde_json::value::RawValue;
+///
+/// /// Knows one task, which returns its parameters.
+/// #[derive(Debug)]
+/// struct Echoing;
+///
+/// impl Interpreter for Echoing {
+///     fn load(&self, _: &str, _: &[(&str, &str)]) -> Result<Box<RawValue>, InterpreterError> {
+///         let described = r#"{"task": null, "findings": [], "warnings": []}"#;
+///         RawValue::from_string(described.to_owned()).map_err(|error| InterpreterError::Failed(error.to_string()))
+///     }
+///
+///     fn run(&self, attempt: &LocalAttempt<'_>) -> Result<Ended, InterpreterError> {
+///         let result = RawValue::from_string(attempt.params.to_owned())
+///             .map_err(|error| InterpreterError::Failed(error.to_string()))?;
+///         Ok(Ended { attempt: 1, outcome: Outcome::Completed(result), body_seconds: 0.0, exception: None })
+///     }
+/// }
+///
+/// let arena = std::path::Path::new("unused");
+/// let ended = Echoing.run(&LocalAttempt { params: "{}", workspace: None, arena }).unwrap();
+/// assert!(matches!(ended.outcome, Outcome::Completed(result) if result.get() == "{}"));
+/// ```
 pub trait Interpreter: Debug + Send + Sync {
     /// Imports a module and describes it as an executor does, with `variables` in its environment.
     ///

@@ -138,7 +138,7 @@ pub use perago_worker::workspace::GlobDialect;
 pub use crate::authoring::private as __private;
 pub use crate::authoring::{
     Cancellation, Cancelled, Gauge, Histogram, Metrics, Number, TaskError, TerminalError, Timer, TimerHandle,
-    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation,
+    Worker, WorkerBuilder, Workspace, WorkspacePathError, cancellation, testing,
 };
 
 use crate::arguments::{Arguments, Command};
@@ -146,9 +146,41 @@ use crate::interpreter::Interpreter;
 use crate::printer::Printer;
 
 /// The version that `perago --version` prints.
+///
+/// ```
+/// assert_eq!(perago::VERSION.split('.').count(), 3);
+/// ```
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What the command line needs to know of the program that it lives in.
+/// What the command line needs to know of the program that it lives in: what an authoring language brings.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use perago::interpreter::{Interpreter, InterpreterError, LocalAttempt};
+/// # use perago_worker::executor::{launch::ExecutorProgram, message::Ended};
+/// # #[derive(Debug)]
+/// # struct Absent;
+/// # impl Interpreter for Absent {
+/// #     fn load(&self, _: &str, _: &[(&str, &str)]) -> Result<Box<serde_json::value::RawValue>, InterpreterError> {
+/// #         Err(InterpreterError::Stopped)
+/// #     }
+/// #     fn run(&self, _: &LocalAttempt<'_>) -> Result<Ended, InterpreterError> {
+/// #         Err(InterpreterError::Stopped)
+/// #     }
+/// # }
+/// use perago::{ExitStatus, GlobDialect, Host, Targets};
+///
+/// let executor = ExecutorProgram { program: "python3".to_owned(), arguments: vec!["-m".to_owned(), "executor".to_owned()] };
+/// let host = Host {
+///     executor,
+///     interpreter: Arc::new(Absent),
+///     targets: Targets::Modules,
+///     glob_dialect: GlobDialect::of_python(3, 12),
+///     demo: None,
+/// };
+/// assert_eq!(host.targets, Targets::Modules);
+/// # let _ = ExitStatus::Success;
+/// ```
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Starts an executor of the authoring language.
@@ -164,6 +196,11 @@ pub struct Host {
 }
 
 /// What `check`, `extract`, `run` and `start` are given.
+///
+/// ```
+/// let tasks = perago::Targets::Tasks(vec!["text.count".to_owned()]);
+/// assert_ne!(tasks, perago::Targets::Modules);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Targets {
     /// The import path of a module that declares one task.
@@ -183,6 +220,21 @@ impl Targets {
 }
 
 /// The demo's material in the authoring language.
+///
+/// ```
+/// use perago_worker::executor::launch::ExecutorProgram;
+///
+/// let python = |module: &str| ExecutorProgram {
+///     program: "python3".to_owned(),
+///     arguments: vec!["-m".to_owned(), module.to_owned()],
+/// };
+/// let demo = perago::DemoMaterial {
+///     command: python("perago"),
+///     songs: python("perago.demo.songs"),
+///     package: "perago.demo".to_owned(),
+/// };
+/// assert_eq!(demo.songs.arguments, ["-m", "perago.demo.songs"]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct DemoMaterial {
     /// Starts this command line again, for the demo's workers.
@@ -201,6 +253,10 @@ impl DemoMaterial {
 }
 
 /// Exit codes of the command line.
+///
+/// ```
+/// assert_eq!(perago::ExitStatus::Usage.code(), 2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
     /// Everything done.
@@ -231,6 +287,34 @@ impl ExitStatus {
 /// Runs one command line; `arguments` begins with the program's name.
 ///
 /// Must be called before the process has a second thread: `start` forks its guardian.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use perago::interpreter::{Interpreter, InterpreterError, LocalAttempt};
+/// # use perago_worker::executor::{launch::ExecutorProgram, message::Ended};
+/// # #[derive(Debug)]
+/// # struct Absent;
+/// # impl Interpreter for Absent {
+/// #     fn load(&self, _: &str, _: &[(&str, &str)]) -> Result<Box<serde_json::value::RawValue>, InterpreterError> {
+/// #         Err(InterpreterError::Stopped)
+/// #     }
+/// #     fn run(&self, _: &LocalAttempt<'_>) -> Result<Ended, InterpreterError> {
+/// #         Err(InterpreterError::Stopped)
+/// #     }
+/// # }
+/// use perago::{ExitStatus, GlobDialect, Host, Targets};
+///
+/// let executor = ExecutorProgram { program: "python3".to_owned(), arguments: vec!["-m".to_owned(), "executor".to_owned()] };
+/// let host = Host {
+///     executor,
+///     interpreter: Arc::new(Absent),
+///     targets: Targets::Modules,
+///     glob_dialect: GlobDialect::of_python(3, 12),
+///     demo: None,
+/// };
+/// let arguments = ["perago", "--no-such-option"].map(Into::into).to_vec();
+/// assert_eq!(perago::run(arguments, &host), ExitStatus::Usage);
+/// ```
 pub fn run(arguments: Vec<OsString>, host: &Host) -> ExitStatus {
     let printer = Printer::default();
     let grammar = grammar::command(host, arguments.first().map(OsString::as_os_str));

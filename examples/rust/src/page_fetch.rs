@@ -64,3 +64,48 @@ impl Fetcher {
         Ok(Fetched { status: status.as_u16(), bytes: body.len() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use perago::testing::InMemoryMetricRecorder;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers one request with these bytes; its URL.
+    async fn page(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(connection.read_u8().await.unwrap());
+            }
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_page_is_measured() {
+        let recorder = InMemoryMetricRecorder::new("page.fetch");
+        let url = page("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlalal").await;
+        let fetcher = Fetcher::new().await.unwrap();
+        let output = fetcher.run(Page { url, timeout_seconds: 60 }, recorder.metrics()).await.unwrap();
+        assert_eq!(output, Fetched { status: 200, bytes: 5 });
+        assert_eq!(recorder.values("page_bytes", &[]), [5.0]);
+        assert_eq!(recorder.values("page_fetch", &[]).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_not_there_stays_so() {
+        let recorder = InMemoryMetricRecorder::default();
+        let url = page("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+        let fetcher = Fetcher::new().await.unwrap();
+        let error = fetcher.run(Page { url, timeout_seconds: 60 }, recorder.metrics()).await.unwrap_err();
+        assert!(error.is_terminal());
+        assert_eq!(recorder.values("page_bytes", &[]), [] as [f64; 0]);
+    }
+}

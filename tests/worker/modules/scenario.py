@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -60,6 +61,14 @@ def start_child(folder: Path) -> None:
     (folder / "child").write_text(str(child.pid))
 
 
+def block(folder: Path) -> None:
+    """Wait for good, whatever it is told."""
+    say_started(folder)
+    while True:
+        with contextlib.suppress(BaseException):
+            threading.Event().wait()
+
+
 def clean_up(folder: Path) -> None:
     """Write, once told to stop, that there was time to clean up."""
     try:
@@ -81,6 +90,23 @@ def compute(folder: Path) -> None:
     """Stay in native code for longer than any test."""
     say_started(folder)
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000_000_000)
+
+
+def overflow() -> None:
+    """Let a native library use up the stack: that of the C library descends once for each bracket."""
+    ctypes.CDLL(None).regcomp(ctypes.create_string_buffer(4096), b"(" * 1_000_000, 1)
+
+
+def abort() -> None:
+    os.write(2, b"last words\n")
+    os.abort()
+
+
+def leak(folder: Path, count: int) -> None:
+    """Take so many bytes and never give them back."""
+    taken = [b"x" * 1_000_000 for _ in range(count // 1_000_000)]
+    block(folder)
+    del taken
 
 
 def take_memory(folder: Path, text: str) -> None:
@@ -131,10 +157,21 @@ def scenario(params: Params) -> Result:
             swallow(params.folder)
         case "native":
             compute(params.folder)
+        case "block":
+            block(params.folder)
         case "cancelled":
             raise TaskCancelled(text)
         case "memory":
             take_memory(params.folder, text)
+        case "leak":
+            leak(params.folder, params.number)
+        case "overflow":
+            overflow()
+        case "abort":
+            abort()
+        case "leave":
+            start_child(params.folder)
+            abort()
         case "hold":
             hold_memory(params.folder, params.number)
         case "thread":
@@ -151,6 +188,8 @@ def scenario(params: Params) -> Result:
             raise TaskTerminalError(text)
         case "raise":
             raise ValueError(text)
+        case "panic":
+            raise AssertionError(text)
         case "key":
             raise KeyError(text)
         case "silent":

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -76,18 +76,57 @@ fn gate_until_cancelled(folder: &Path) -> Result<(), TaskError> {
     Ok(())
 }
 
-/// Starts a program that leaves our process group and session and would run for long.
-fn start_child(folder: &Path) -> io::Result<()> {
-    let mut command = Command::new("sleep");
+/// A program that leaves our process group and session.
+fn apart(program: &str) -> Command {
+    let mut command = Command::new(program);
     // SAFETY: one system call between fork and exec.
     unsafe {
-        command.arg("600").pre_exec(|| {
+        command.pre_exec(|| {
             libc::setsid();
             Ok(())
         });
     }
-    let child = command.spawn()?;
+    command
+}
+
+/// Starts a program that leaves our process group and session and would run for long.
+fn start_child(folder: &Path) -> io::Result<()> {
+    let child = apart("sleep").arg("600").spawn()?;
     fs::write(folder.join("child"), child.id().to_string())
+}
+
+/// Waits for good, whatever it is told.
+fn block(folder: &Path) -> io::Result<()> {
+    say_started(folder)?;
+    loop {
+        thread::park();
+    }
+}
+
+/// Takes so many bytes and never gives them back.
+fn leak(folder: &Path, bytes: usize) -> io::Result<()> {
+    for _ in 0..bytes / 1_000_000 {
+        std::mem::forget(vec![b'x'; 1_000_000]);
+    }
+    block(folder)
+}
+
+/// Holds so many bytes, half of them in a program that leaves our process group and session.
+fn hold_memory(folder: &Path, bytes: usize) -> io::Result<()> {
+    let held = vec![b'x'; bytes / 2];
+    // It keeps what may turn out to be the last lines.
+    let mut child = apart("tail").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    input.write_all(&held)?;
+    fs::write(folder.join("child"), child.id().to_string())?;
+    gate(folder)?;
+    drop((held, input));
+    Ok(())
+}
+
+fn abort() -> io::Result<()> {
+    io::stderr().write_all(b"last words\n")?;
+    process::abort();
 }
 
 /// Writes, once told to stop, that there was time to clean up.
@@ -164,7 +203,15 @@ fn scenario(params: Params) -> Result<Output, TaskError> {
                 std::hint::spin_loop();
             }
         }
+        "block" => block(&folder)?,
         "memory" => take_memory(),
+        "leak" => leak(&folder, whole(number))?,
+        "hold" => hold_memory(&folder, whole(number))?,
+        "abort" => abort()?,
+        "leave" => {
+            start_child(&folder)?;
+            abort()?;
+        }
         "thread" => {
             thread::spawn(|| thread::sleep(Duration::from_secs(600)));
         }

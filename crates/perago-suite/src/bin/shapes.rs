@@ -1,5 +1,6 @@
 //! Tasks of every shape: with a state, awaited, with metrics, in a workspace.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,4 +98,78 @@ fn writing(workspace: Workspace, params: Note) -> Result<Written, Box<dyn std::e
     Ok(Written { bytes: params.text.len() })
 }
 
-perago::main!(Counting, waiting, writing);
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Codec {
+    #[default]
+    Wav,
+    Flac,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "read and judged alone")]
+struct Track {
+    #[serde(default)]
+    #[schemars(range(min = -60), extend("exclusiveMaximum" = 12, "multipleOf" = 0.5))]
+    gain: f64,
+    #[schemars(extend("const" = "stem"))]
+    kind: String,
+}
+
+fn one() -> i64 {
+    1
+}
+
+/// What each kind of constraint refuses: the twin of `tests/worker/modules/bounded.py`.
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "read and judged alone")]
+struct Bounded {
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 9))]
+    count: i64,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    port: u16,
+    #[serde(default)]
+    pan: i8,
+    #[serde(default)]
+    #[schemars(length(max = 5), regex(pattern = "^[a-zäöü]*$"))]
+    title: String,
+    #[serde(default)]
+    #[schemars(length(max = 2), inner(length(min = 1)))]
+    tags: Vec<String>,
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 2, "additionalProperties" = {"minimum": 0, "type": "integer"}))]
+    weights: BTreeMap<String, i64>,
+    #[serde(default)]
+    #[schemars(length(max = 2))]
+    marks: BTreeSet<i64>,
+    #[serde(default)]
+    codec: Codec,
+    track: Option<Track>,
+    #[schemars(range(min = 3))]
+    depth: Option<i64>,
+}
+
+#[perago::task(name = std::env::var("SUITE_TASK").unwrap_or_else(|_| "suite.bounded".to_owned()), owner_email = "tests@example.com")]
+fn bounded(_params: Bounded) -> Result<Done, TaskError> {
+    Ok(Done {})
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Done {}
+
+#[derive(Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "never read")]
+struct Unusable {
+    #[schemars(regex(pattern = "^(?=a)"))]
+    text: String,
+}
+
+#[perago::task(name = "suite.unusable", owner_email = "tests@example.com")]
+fn unusable(_params: Unusable) -> Result<Done, TaskError> {
+    Ok(Done {})
+}
+
+perago::main!(Counting, waiting, writing, bounded, unusable);

@@ -13,6 +13,12 @@ use crate::path::MARKER_FILE;
 pub use pattern::NamePattern;
 
 /// Which Python's `glob` is meant; they differ in what `**` at the end of a pattern matches.
+///
+/// ```
+/// use perago_workspace::GlobDialect;
+///
+/// assert_eq!(GlobDialect::of_python(3, 12), GlobDialect::DirectoriesOnly);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GlobDialect {
     /// Up to Python 3.12: directories only.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use perago_contract::FailureCode;
+use perago_contract::{Constraints, FailureCode};
 use perago_worker::executor::message::{Ended, Failure, Outcome};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::Runtime;
@@ -101,11 +101,13 @@ pub struct Input<'a> {
 }
 
 /// How a task's bodies are run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Setting {
     pub(super) set_up: SetUp,
     /// Whether unknown fields of the parameters are refused.
     pub(super) is_strict: bool,
+    /// What the schema of the parameters asks of their values.
+    pub(super) constraints: Option<Constraints>,
 }
 
 /// A task whose state is built.
@@ -123,21 +125,21 @@ pub(super) struct Opened<T> {
 
 impl<T: Task> Runnable for Opened<T> {
     fn run(&self, input: Input<'_>) -> Ended {
-        (self.body.run)(&self.task, input, self.setting)
+        (self.body.run)(&self.task, input, &self.setting)
     }
 }
 
 /// Reads the parameters, calls the body and writes its result.
 pub(super) fn attempt<P: TaskParams, O: TaskOutput>(
     input: Input<'_>,
-    setting: Setting,
+    setting: &Setting,
     body: impl FnOnce(Call<P>) -> Result<O, TaskError>,
 ) -> Ended {
     let Input { running, params, workspace, metrics } = input;
     let attempt = running.attempt;
     let cancellation = running.cancellation.clone();
     let _ran = attempts::begin(running);
-    let params: P = match params::read(params, setting.is_strict) {
+    let params: P = match params::read(params, setting.is_strict, setting.constraints.as_ref()) {
         Ok(params) => params,
         Err(failure) => return ended(attempt, Outcome::Failed(failure), 0.0, None),
     };

@@ -86,6 +86,17 @@ impl Cancellation {
     }
 
     /// Waits until the body should end, which may be never.
+    ///
+    /// ```
+    /// async fn listen(cancellation: perago::Cancellation) -> &'static str {
+    ///     tokio::select! {
+    ///         () = cancellation.cancelled() => "cancelled",
+    ///         () = tokio::task::yield_now() => "heard",
+    ///     }
+    /// }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// assert_eq!(runtime.block_on(listen(perago::cancellation())), "heard");
+    /// ```
     pub async fn cancelled(&self) {
         loop {
             let notified = self.shared.tasks.notified();
@@ -100,6 +111,11 @@ impl Cancellation {
     }
 
     /// Sleeps for `duration`, or until the body should end.
+    ///
+    /// ```
+    /// let wait = std::time::Duration::from_millis(1);
+    /// assert!(perago::cancellation().sleep(wait).is_ok());
+    /// ```
     ///
     /// # Errors
     /// [`Cancelled`] if the body should end.

@@ -27,11 +27,19 @@ pub struct TaskError {
 
 impl TaskError {
     /// Refuses this attempt; Conductor retries it as the task's controls say.
+    ///
+    /// ```
+    /// assert!(!perago::TaskError::failed("the model is busy").is_terminal());
+    /// ```
     pub fn failed(reason: impl fmt::Display) -> Self {
         Self { code: FailureCode::TaskFailed, cause: reason.to_string().into() }
     }
 
     /// Refuses this input for good: Conductor does not retry.
+    ///
+    /// ```
+    /// assert!(perago::TaskError::terminal("the score is empty").is_terminal());
+    /// ```
     pub fn terminal(reason: impl fmt::Display) -> Self {
         Self { code: FailureCode::TaskTerminal, cause: reason.to_string().into() }
     }
@@ -47,6 +55,10 @@ impl TaskError {
     }
 
     /// What Conductor shows: the error and its causes, none of them twice.
+    ///
+    /// ```
+    /// assert_eq!(perago::TaskError::from("no such song").reason(), "no such song");
+    /// ```
     pub fn reason(&self) -> String {
         let mut reason = self.cause.to_string();
         let mut next = cause_of(&*self.cause);

@@ -52,13 +52,17 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
         return channel.send(&FromExecutor::Unready(registered::refusal(&finding)?));
     };
     let description = task.describe();
+    let constraints = match registered::constraints(&description) {
+        Ok(constraints) => constraints,
+        Err(finding) => return channel.send(&FromExecutor::Unready(registered::refusal(&finding)?)),
+    };
     if launch.describe_only {
         return channel.send(&FromExecutor::Ready(registered::description(&description)?));
     }
     let log = BodyLog::Channel(Arc::clone(&channel));
     log.install();
     panics::install();
-    let runnable = match task.open(launch.threads) {
+    let runnable = match task.open(launch.threads, constraints) {
         Ok(runnable) => runnable,
         Err(error) => {
             let finding = unusable(&description, &error.reason());
@@ -74,12 +78,8 @@ fn run(tasks: &[Registered]) -> io::Result<()> {
 
 /// A state that cannot be built is to a task what a failing import is to a Python module.
 pub(super) fn unusable(task: &TaskDescription, reason: &str) -> Finding {
-    let mut finding = Finding::error("PERAGO-MODULE-IMPORT", format!("the task cannot be set up: {reason}"));
-    if let Some(source) = &task.source {
-        finding.file = Some(source.file.clone());
-        finding.line = Some(source.line);
-    }
-    finding
+    let finding = Finding::error("PERAGO-MODULE-IMPORT", format!("the task cannot be set up: {reason}"));
+    registered::placed(finding, task)
 }
 
 fn recorder(launch: &LaunchOptions, task: &TaskDescription, log: &BodyLog) -> io::Result<Option<Recorder>> {

@@ -55,7 +55,11 @@ impl Interpreter for InProcess {
         BodyLog::StandardError.install();
         panics::install();
         let description = task.describe();
-        match task.open(1) {
+        let opened = match registered::constraints(&description) {
+            Ok(constraints) => task.open(1, constraints),
+            Err(finding) => return registered::refusal(&finding).map_err(failed),
+        };
+        match opened {
             Ok(runnable) => {
                 let raw = registered::description(&description).map_err(failed)?;
                 *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Some((description, runnable));

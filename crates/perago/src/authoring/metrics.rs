@@ -1,6 +1,10 @@
 //! The recorder that a body is given.
 
+use std::sync::Arc;
+
 use perago_metrics::{GaugeHandle, HistogramHandle, Kind, Recorder, Series, monotonic_nanos};
+
+use super::testing::Memory;
 
 /// Records what a body measures. Cheap to clone; any thread may record, and no call ever fails or waits.
 ///
@@ -17,7 +21,45 @@ use perago_metrics::{GaugeHandle, HistogramHandle, Kind, Recorder, Series, monot
 /// ```
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    recorder: Option<Recorder>,
+    place: Place,
+}
+
+/// Where samples go.
+#[derive(Debug, Clone)]
+enum Place {
+    Arena(Recorder),
+    Memory(Arc<Memory>),
+    Nowhere,
+}
+
+/// A series of a recorder in memory.
+#[derive(Debug, Clone)]
+struct Remembered {
+    memory: Arc<Memory>,
+    kind: Kind,
+    name: String,
+    labels: Vec<(String, String)>,
+}
+
+impl Remembered {
+    fn new(memory: &Arc<Memory>, kind: Kind, name: &str, labels: &[(&str, &str)]) -> Self {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Self { memory: Arc::clone(memory), kind, name: name.to_owned(), labels }
+    }
+
+    #[cold]
+    fn record(&self, value: f64) {
+        let labels: Vec<_> = self.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        self.memory.record(self.kind, &self.name, value, &labels);
+    }
+}
+
+/// A series of a worker's recorder or of one in memory.
+#[derive(Debug, Clone)]
+enum Handle<H> {
+    Arena(H),
+    Memory(Arc<Remembered>),
+    Nowhere,
 }
 
 /// A number of any kind.
@@ -47,52 +89,78 @@ macro_rules! numbers {
 numbers!(f64 f32 u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 impl Metrics {
-    /// A recorder that records nothing: for tests of a body, and in a worker without metrics.
+    /// A recorder that records nothing. A test that looks at samples takes
+    /// [`InMemoryMetricRecorder`](crate::testing::InMemoryMetricRecorder).
     pub fn disabled() -> Self {
-        Self { recorder: None }
+        Self { place: Place::Nowhere }
     }
 
     pub(super) fn new(recorder: Option<Recorder>) -> Self {
-        Self { recorder }
+        Self { place: recorder.map_or(Place::Nowhere, Place::Arena) }
+    }
+
+    pub(super) fn in_memory(memory: Arc<Memory>) -> Self {
+        Self { place: Place::Memory(memory) }
     }
 
     /// Records `value` into the histogram `app.<name>`.
     #[inline]
     pub fn histogram(&self, name: &str, value: impl Number, labels: &[(&str, &str)]) {
-        if let Some(recorder) = &self.recorder {
-            recorder.histogram(name, value.as_f64(), labels);
+        match &self.place {
+            Place::Arena(recorder) => recorder.histogram(name, value.as_f64(), labels),
+            Place::Memory(memory) => memory.record(Kind::Histogram, name, value.as_f64(), labels),
+            Place::Nowhere => {}
         }
     }
 
     /// Sets the gauge `app.<name>` to `value`.
     #[inline]
     pub fn gauge(&self, name: &str, value: impl Number, labels: &[(&str, &str)]) {
-        if let Some(recorder) = &self.recorder {
-            recorder.gauge(name, value.as_f64(), labels);
+        match &self.place {
+            Place::Arena(recorder) => recorder.gauge(name, value.as_f64(), labels),
+            Place::Memory(memory) => memory.record(Kind::Gauge, name, value.as_f64(), labels),
+            Place::Nowhere => {}
         }
     }
 
     /// Records the seconds from now until the timer goes out of scope into the histogram `app.<name>`.
     #[must_use = "the time ends when the timer is dropped"]
     pub fn timer(&self, name: &str, labels: &[(&str, &str)]) -> Timer<'static> {
-        let found = self.recorder.as_ref().and_then(|recorder| {
-            let series = recorder.find(Kind::Histogram, name, labels).series?;
-            Some((recorder.clone(), series))
-        });
-        Timer {
-            target: found.map_or(Target::Nothing, |(recorder, series)| Target::Series(recorder, series)),
-            began: monotonic_nanos(),
-        }
+        let target = match &self.place {
+            Place::Arena(recorder) => {
+                let found = recorder.find(Kind::Histogram, name, labels).series;
+                found.map_or(Target::Nothing, |series| Target::Series(recorder.clone(), series))
+            }
+            Place::Memory(memory) => {
+                Target::Memory(Arc::new(Remembered::new(memory, Kind::Histogram, name, labels)))
+            }
+            Place::Nowhere => Target::Nothing,
+        };
+        Timer { target, began: monotonic_nanos() }
     }
 
     /// The histogram `app.<name>` with these labels, for loops: a sample then costs a few nanoseconds.
     pub fn bind_histogram(&self, name: &str, labels: &[(&str, &str)]) -> Histogram {
-        Histogram { handle: self.recorder.as_ref().map(|recorder| recorder.bind_histogram(name, labels)) }
+        let handle = match &self.place {
+            Place::Arena(recorder) => Handle::Arena(recorder.bind_histogram(name, labels)),
+            Place::Memory(memory) => {
+                Handle::Memory(Arc::new(Remembered::new(memory, Kind::Histogram, name, labels)))
+            }
+            Place::Nowhere => Handle::Nowhere,
+        };
+        Histogram { handle }
     }
 
     /// The gauge `app.<name>` with these labels, for loops.
     pub fn bind_gauge(&self, name: &str, labels: &[(&str, &str)]) -> Gauge {
-        Gauge { handle: self.recorder.as_ref().map(|recorder| recorder.bind_gauge(name, labels)) }
+        let handle = match &self.place {
+            Place::Arena(recorder) => Handle::Arena(recorder.bind_gauge(name, labels)),
+            Place::Memory(memory) => {
+                Handle::Memory(Arc::new(Remembered::new(memory, Kind::Gauge, name, labels)))
+            }
+            Place::Nowhere => Handle::Nowhere,
+        };
+        Gauge { handle }
     }
 
     /// A stopwatch into the histogram `app.<name>` with these labels, for loops.
@@ -109,15 +177,17 @@ impl Metrics {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Histogram {
-    handle: Option<HistogramHandle>,
+    handle: Handle<HistogramHandle>,
 }
 
 impl Histogram {
     /// Records one value.
     #[inline]
     pub fn record(&self, value: impl Number) {
-        if let Some(handle) = &self.handle {
-            handle.record(value.as_f64());
+        match &self.handle {
+            Handle::Arena(handle) => handle.record(value.as_f64()),
+            Handle::Memory(series) => series.record(value.as_f64()),
+            Handle::Nowhere => {}
         }
     }
 }
@@ -130,15 +200,17 @@ impl Histogram {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Gauge {
-    handle: Option<GaugeHandle>,
+    handle: Handle<GaugeHandle>,
 }
 
 impl Gauge {
     /// Sets the value.
     #[inline]
     pub fn set(&self, value: impl Number) {
-        if let Some(handle) = &self.handle {
-            handle.set(value.as_f64());
+        match &self.handle {
+            Handle::Arena(handle) => handle.set(value.as_f64()),
+            Handle::Memory(series) => series.record(value.as_f64()),
+            Handle::Nowhere => {}
         }
     }
 }
@@ -181,6 +253,7 @@ pub struct Timer<'a> {
 #[derive(Debug)]
 enum Target<'a> {
     Series(Recorder, Series),
+    Memory(Arc<Remembered>),
     Bound(&'a Histogram),
     Nothing,
 }
@@ -191,6 +264,7 @@ impl Drop for Timer<'_> {
         let seconds = monotonic_nanos().saturating_sub(self.began) as f64 * 1e-9;
         match &self.target {
             Target::Series(recorder, series) => recorder.add(series, seconds),
+            Target::Memory(series) => series.record(seconds),
             Target::Bound(histogram) => histogram.record(seconds),
             Target::Nothing => {}
         }

@@ -20,6 +20,7 @@ mod registered;
 mod schema;
 mod signals;
 mod task;
+pub mod testing;
 mod worker;
 mod workspace;
 

@@ -1,16 +1,21 @@
 //! Parameters in: from JSON to the author's type.
 
-use perago_contract::FailureCode;
+use perago_contract::{Constraints, FailureCode};
 use perago_worker::executor::message::Failure;
 use serde::de::DeserializeOwned;
 
 use super::refusal;
 
-/// The most unknown fields that one reason names.
+/// The most faults that one reason names.
 const MOST_ERRORS: usize = 20;
 
-/// Reads parameters; unknown fields are ignored unless `is_strict`.
-pub(super) fn read<P: DeserializeOwned>(text: &str, is_strict: bool) -> Result<P, Failure> {
+/// Reads parameters and holds them against what their schema asks of values; unknown fields are ignored unless
+/// `is_strict`.
+pub(super) fn read<P: DeserializeOwned>(
+    text: &str,
+    is_strict: bool,
+    constraints: Option<&Constraints>,
+) -> Result<P, Failure> {
     // serde would read a list as the fields of a struct in their order.
     if !text.trim_start().starts_with('{') {
         let kind = std::any::type_name::<P>().rsplit("::").next().unwrap_or_default();
@@ -28,21 +33,42 @@ pub(super) fn read<P: DeserializeOwned>(text: &str, is_strict: bool) -> Result<P
         P::deserialize(tracked)
     };
     match read {
-        Ok(params) if unknown.is_empty() => Ok(params),
-        Ok(_) => {
-            let more = unknown.len().saturating_sub(MOST_ERRORS);
-            unknown.truncate(MOST_ERRORS);
-            if more > 0 {
-                unknown.push(format!("and {more} more"));
-            }
-            Err(refused(unknown.join("; ")))
+        Ok(params) => {
+            let mut reasons = violated(text, constraints);
+            reasons.append(&mut unknown);
+            if reasons.is_empty() { Ok(params) } else { Err(refused(listed(reasons))) }
         }
-        Err(error) if error.is_data() => Err(refused(refusal::reason(&track.path(), &error.to_string()))),
+        Err(error) if error.is_data() => {
+            let reason = refusal::reason(&track.path(), &error.to_string());
+            // A number that the type cannot hold is beyond the bounds that the schema gives it, which say more.
+            let beyond: Vec<String> = violated(text, constraints)
+                .into_iter()
+                .filter(|violated| refusal::place_of(violated) == refusal::place_of(&reason))
+                .collect();
+            Err(refused(if beyond.is_empty() { reason } else { listed(beyond) }))
+        }
         Err(_) => Err(Failure {
             code: FailureCode::InputInvalid.code().to_owned(),
             reason: "params: not valid JSON".to_owned(),
         }),
     }
+}
+
+/// What is wrong with the values, by what their schema asks of them.
+fn violated(text: &str, constraints: Option<&Constraints>) -> Vec<String> {
+    let Some(constraints) = constraints else { return Vec::new() };
+    // What serde could not read as JSON is refused for that.
+    let Ok(value) = serde_json::from_str(text) else { return Vec::new() };
+    constraints.violations(&value).iter().map(refusal::violation).collect()
+}
+
+fn listed(mut reasons: Vec<String>) -> String {
+    let more = reasons.len().saturating_sub(MOST_ERRORS);
+    reasons.truncate(MOST_ERRORS);
+    if more > 0 {
+        reasons.push(format!("and {more} more"));
+    }
+    reasons.join("; ")
 }
 
 fn refused(reason: String) -> Failure {
@@ -52,8 +78,10 @@ fn refused(reason: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use schemars::JsonSchema;
     use serde::Deserialize;
 
+    use super::super::schema::of_params;
     use super::*;
 
     #[derive(Debug, Deserialize)]
@@ -81,7 +109,7 @@ mod tests {
     }
 
     fn reason(text: &str, is_strict: bool) -> String {
-        read::<Params>(text, is_strict).unwrap_err().reason
+        read::<Params>(text, is_strict, None).unwrap_err().reason
     }
 
     #[test]
@@ -116,10 +144,67 @@ mod tests {
     fn strict_parameters_name_every_unknown_field() {
         let text =
             r#"{"text": "", "number": 1, "more": 1, "tracks": [{"gain": 1, "codec": "wav", "pan": 0}]}"#;
-        assert!(read::<Params>(text, false).is_ok());
+        assert!(read::<Params>(text, false, None).is_ok());
         let wanted = "params.more: Extra inputs are not permitted [extra_forbidden]; \
                       params.tracks.0.pan: Extra inputs are not permitted [extra_forbidden]";
         assert_eq!(reason(text, true), wanted);
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Bounded {
+        #[schemars(range(min = 1, max = 9))]
+        number: Option<i64>,
+        #[serde(default)]
+        small: u8,
+        #[serde(default)]
+        #[schemars(length(max = 30), inner(regex(pattern = "^[a-z]+$")))]
+        words: Option<Vec<String>>,
+        #[serde(default)]
+        parts: Vec<Part>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Part {}
+
+    #[test]
+    fn what_the_schema_asks_for_is_held() {
+        let schema = perago_contract::schema::transform(&of_params::<Bounded>(), true).unwrap();
+        let constraints = Constraints::of(&schema).unwrap();
+        let reason = |text: &str| {
+            read::<Bounded>(text, false, constraints.as_ref()).err().map(|failure| failure.reason)
+        };
+        for (text, wanted) in [
+            (r#"{"number": 9, "small": 255, "words": ["a"]}"#, None),
+            (r#"{"number": null}"#, None),
+            (
+                r#"{"number": 0, "words": ["a", "B"]}"#,
+                Some(
+                    "params.number: Input should be greater than or equal to 1 [greater_than_equal]; \
+                     params.words.1: String should match pattern '^[a-z]+$' [string_pattern_mismatch]",
+                ),
+            ),
+            (
+                r#"{"small": -1}"#,
+                Some("params.small: Input should be greater than or equal to 0 [greater_than_equal]"),
+            ),
+            (
+                r#"{"small": 256}"#,
+                Some("params.small: Input should be less than or equal to 255 [less_than_equal]"),
+            ),
+            (r#"{"small": 1.5}"#, Some("params.small: Input should be a valid integer [int_type]")),
+            (
+                r#"{"parts": [{}, {"pan": 1}]}"#,
+                Some("params.parts.1.pan: Extra inputs are not permitted [extra_forbidden]"),
+            ),
+            (r#"{"pan": 1}"#, Some("params.pan: Extra inputs are not permitted [extra_forbidden]")),
+        ] {
+            assert_eq!(reason(text).as_deref(), wanted, "{text}");
+        }
+        let many = format!(r#"{{"words": [{}"a"]}}"#, r#""A", "#.repeat(22));
+        assert!(reason(&many).is_some_and(|reason| reason.ends_with("; and 2 more")));
     }
 
     proptest! {

@@ -3,10 +3,13 @@
 //! Inputs may hold what must not be seen, and Conductor keeps reasons for ever. Where serde and pydantic refuse for the
 //! same reason, the words are pydantic's, so that one cause has one text whatever language a task is written in.
 
+use perago_contract::Violation;
 use serde_path_to_error::{Path, Segment};
 
 /// The longest part of a place that is shown whole.
 const LONGEST_PART: usize = 64;
+
+const EXTRA: &str = "Extra inputs are not permitted [extra_forbidden]";
 
 /// What is wrong at a place of the parameters, from serde's own words.
 pub(super) fn reason(path: &Path, message: &str) -> String {
@@ -15,12 +18,29 @@ pub(super) fn reason(path: &Path, message: &str) -> String {
     if let Some(field) = quoted_after(message, "missing field ") {
         place = joined(&place, field);
     }
+    if let Some(field) = unknown_field(message) {
+        // The path ends with the field where its name was read before it was refused.
+        let last = path.iter().next_back().map(ToString::to_string);
+        let place = if last.as_deref() == Some(field) { place } else { joined(&place, field) };
+        return format!("{place}: {EXTRA}");
+    }
     format!("{place}: {}", rule(message))
+}
+
+/// What is wrong with a value of another kind than its schema asks for.
+pub(super) fn violation(violation: &Violation) -> String {
+    let place = violation.place.iter().fold("params".to_owned(), |place, part| joined(&place, part));
+    format!("{place}: {}", violation.rule)
+}
+
+/// The place that a reason begins with.
+pub(super) fn place_of(reason: &str) -> &str {
+    reason.split_once(": ").map_or(reason, |(place, _)| place)
 }
 
 /// What is wrong with a field that nobody asked for; `path` has dots between its parts.
 pub(super) fn extra(path: &str) -> String {
-    format!("{}: Extra inputs are not permitted [extra_forbidden]", joined("params", path))
+    format!("{}: {EXTRA}", joined("params", path))
 }
 
 fn place(path: &Path) -> String {
@@ -45,6 +65,13 @@ fn without_position(message: &str) -> &str {
     let is_position =
         position.split(" column ").all(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
     if is_position { before } else { message }
+}
+
+/// The name in front of what serde would have expected.
+fn unknown_field(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("unknown field `")?;
+    let (field, _) = rest.split_once("`, expected ").or_else(|| rest.split_once("`, there are no fields"))?;
+    Some(field)
 }
 
 fn quoted_after<'a>(message: &'a str, beginning: &str) -> Option<&'a str> {

@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use perago_contract::{Finding, TaskDescription};
+use perago_contract::schema::transform;
+use perago_contract::{Constraints, Finding, TaskDescription};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::runtime::{Builder, Runtime};
@@ -15,13 +16,15 @@ use super::body::{Opened, Runnable, SetUp, Setting};
 use super::panics;
 use super::task::Task;
 
+type Open = fn(u32, Option<Constraints>) -> Result<Arc<dyn Runnable>, TaskError>;
+
 /// A task of the binary.
 #[derive(Debug, Clone)]
 pub(super) struct Registered {
     /// Conductor's name of it.
     pub(super) name: String,
     describe: fn() -> TaskDescription,
-    open: fn(u32) -> Result<Arc<dyn Runnable>, TaskError>,
+    open: Open,
 }
 
 impl Registered {
@@ -39,21 +42,26 @@ impl Registered {
         (self.describe)()
     }
 
-    /// Builds its state, for bodies of up to `threads` at once; a panic is an error too.
-    pub(super) fn open(&self, threads: u32) -> Result<Arc<dyn Runnable>, TaskError> {
-        match panics::noted(|| catch_unwind(AssertUnwindSafe(|| (self.open)(threads)))) {
+    /// Builds its state, for bodies of up to `threads` at once whose parameters keep to `constraints`; a panic is an error
+    /// too.
+    pub(super) fn open(
+        &self,
+        threads: u32,
+        constraints: Option<Constraints>,
+    ) -> Result<Arc<dyn Runnable>, TaskError> {
+        match panics::noted(|| catch_unwind(AssertUnwindSafe(|| (self.open)(threads, constraints)))) {
             (Ok(opened), _) => opened,
             (Err(_), panic) => Err(TaskError::failed(panic.unwrap_or_default().reason())),
         }
     }
 }
 
-fn open<T: Task>(threads: u32) -> Result<Arc<dyn Runnable>, TaskError> {
+fn open<T: Task>(threads: u32, constraints: Option<Constraints>) -> Result<Arc<dyn Runnable>, TaskError> {
     let runtime = T::IS_ASYNC.then(|| runtime(threads)).transpose()?;
     let set_up = SetUp { runtime };
     let _entered = runtime.map(Runtime::enter);
     let task = T::set_up(&set_up)?;
-    let setting = Setting { set_up, is_strict: T::declaration().strict_params };
+    let setting = Setting { set_up, is_strict: T::declaration().strict_params, constraints };
     Ok(Arc::new(Opened { task, body: T::body(), setting }))
 }
 
@@ -69,6 +77,24 @@ fn runtime(threads: u32) -> io::Result<&'static Runtime> {
         .enable_all()
         .build()?;
     Ok(RUNTIME.get_or_init(|| runtime))
+}
+
+/// What the TaskDef of a task asks of the values of its parameters.
+///
+/// # Errors
+/// A finding, at the place of the task: a pattern that cannot be used, a schema that is none.
+pub(super) fn constraints(task: &TaskDescription) -> Result<Option<Constraints>, Finding> {
+    let schema = transform(&task.params_schema, !task.strict_params);
+    schema.and_then(|schema| Constraints::of(&schema)).map_err(|error| placed(error.into_finding(), task))
+}
+
+/// A finding about a task, where the task stands.
+pub(super) fn placed(mut finding: Finding, task: &TaskDescription) -> Finding {
+    if let Some(source) = &task.source {
+        finding.file = Some(source.file.clone());
+        finding.line = Some(source.line);
+    }
+    finding
 }
 
 /// A task's description as an executor hands it over.

@@ -69,7 +69,17 @@ fn normalise(schema: &mut Value) {
     name_discriminator(keywords);
     take_null_out(keywords);
     give_defaults(keywords);
+    name_no_fields(keywords);
     keywords.sort_keys();
+}
+
+/// A struct without fields has none, rather than any.
+fn name_no_fields(keywords: &mut Map<String, Value>) {
+    let is_open = |keyword: &str| keywords.get(keyword).is_some_and(|fields| *fields != Value::Bool(false));
+    let has_fields = ["properties", "additionalProperties", "patternProperties"].into_iter().any(is_open);
+    if keywords.get("type") == Some(&json!("object")) && !has_fields {
+        keywords.insert("properties".to_owned(), json!({}));
+    }
 }
 
 fn drop_width(keywords: &mut Map<String, Value>) {
@@ -242,6 +252,16 @@ mod tests {
             serde_json::to_string_pretty(&schema).unwrap(),
             serde_json::to_string_pretty(&wanted).unwrap()
         );
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Empty {}
+
+    #[test]
+    fn a_struct_without_fields_is_no_free_object() {
+        for (schema, is_free) in [(of_params::<Empty>(), false), (of_params::<Map<String, Value>>(), true)] {
+            assert_eq!(schema.get("properties").is_none(), is_free, "{schema}");
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub trait Task: Sized + Send + Sync + 'static {
     fn body() -> Body<Self>;
 }
 
-type Run<T> = dyn Fn(&T, Input<'_>, Setting) -> Ended + Send + Sync;
+type Run<T> = dyn Fn(&T, Input<'_>, &Setting) -> Ended + Send + Sync;
 
 /// A body whose types are known to nobody but itself.
 pub struct Body<T> {

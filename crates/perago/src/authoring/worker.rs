@@ -126,9 +126,43 @@ impl WorkerBuilder {
 /// ```
 #[macro_export]
 macro_rules! main {
+    ($($($part:ident)::+),+ $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            let worker = $crate::Worker::builder();
+            $(let worker = $crate::__add_task!(worker, $($part)::+);)+
+            worker.build().run()
+        }
+    };
     ($($task:path),+ $(,)?) => {
         fn main() -> ::std::process::ExitCode {
             $crate::Worker::builder()$(.task::<$task>())+.build().run()
         }
+    };
+}
+
+/// Adds a task by its name. A function without the attribute has no type of its name: the one of the glob import takes its
+/// place, so that the compiler says what is missing instead of what a type is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __add_task {
+    (@ $worker:ident [$($path:tt)+] $task:ident) => {{
+        mod plain {
+            mod function {
+                #[allow(non_camel_case_types, dead_code)]
+                pub struct $task {}
+            }
+            #[allow(unused_imports)]
+            pub use function::$task as PeragoTask;
+        }
+        #[allow(unused_imports)]
+        use plain::*;
+        use $($path)+ as PeragoTask;
+        $worker.task::<PeragoTask>()
+    }};
+    (@ $worker:ident $path:tt $module:ident :: $($rest:tt)+) => {
+        $crate::__add_task!(@ $worker $path $($rest)+)
+    };
+    ($worker:ident, $($path:tt)+) => {
+        $crate::__add_task!(@ $worker [$($path)+] $($path)+)
     };
 }

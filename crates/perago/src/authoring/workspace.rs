@@ -61,6 +61,17 @@ impl Workspace {
 
     /// Makes a file and the directories above it.
     ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join("perago-workspace-create-example");
+    /// use std::io::Write as _;
+    ///
+    /// let workspace = perago::Workspace::at(&folder);
+    /// workspace.create("scores/today/song.txt")?.write_all(b"C E G")?;
+    /// assert!(folder.join("scores/today/song.txt").exists());
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// `InvalidInput` for a path that [`Self::file`] refuses; else what the system says.
     pub fn create(&self, relative: &str) -> io::Result<File> {

@@ -1,6 +1,6 @@
 //! What authors read who use the attribute wrongly: the compiler's messages, as they stand in the files beside the cases.
 //!
-//! After a change of a message: `TRYBUILD=overwrite cargo test -p perago-macros --test misuse`, and read the difference.
+//! After a change of a message: `TRYBUILD=overwrite cargo test -p perago-suite --test misuse`, and read the difference.
 
 use std::env;
 use std::process::Command;

@@ -1,5 +1,0 @@
-struct Plain;
-
-fn helper() {}
-
-perago::main!(Plain, helper);
