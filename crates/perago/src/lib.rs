@@ -170,7 +170,11 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # }
 /// use perago::{ExitStatus, GlobDialect, Host, Targets};
 ///
-/// let executor = ExecutorProgram { program: "python3".to_owned(), arguments: vec!["-m".to_owned(), "executor".to_owned()] };
+/// let executor = ExecutorProgram {
+///     program: "python3".to_owned(),
+///     arguments: vec!["-m".to_owned(), "executor".to_owned()],
+///     code: None,
+/// };
 /// let host = Host {
 ///     executor,
 ///     interpreter: Arc::new(Absent),
@@ -227,6 +231,7 @@ impl Targets {
 /// let python = |module: &str| ExecutorProgram {
 ///     program: "python3".to_owned(),
 ///     arguments: vec!["-m".to_owned(), module.to_owned()],
+///     code: None,
 /// };
 /// let demo = perago::DemoMaterial {
 ///     command: python("perago"),
@@ -304,7 +309,11 @@ impl ExitStatus {
 /// # }
 /// use perago::{ExitStatus, GlobDialect, Host, Targets};
 ///
-/// let executor = ExecutorProgram { program: "python3".to_owned(), arguments: vec!["-m".to_owned(), "executor".to_owned()] };
+/// let executor = ExecutorProgram {
+///     program: "python3".to_owned(),
+///     arguments: vec!["-m".to_owned(), "executor".to_owned()],
+///     code: None,
+/// };
 /// let host = Host {
 ///     executor,
 ///     interpreter: Arc::new(Absent),
