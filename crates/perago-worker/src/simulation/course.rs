@@ -58,6 +58,8 @@ pub(super) struct Outcome {
     pub problems: Vec<String>,
     /// Looks at what is used.
     pub looks: Vec<Usage>,
+    /// What is used when every run has ended.
+    pub at_rest: Usage,
     /// How much has happened.
     pub counts: Counts,
     /// Everything that was counted, to be read.
@@ -96,11 +98,12 @@ pub(super) async fn run(plan: &Plan, folder: &Path) -> Outcome {
             Course { world: &world, network: &network, orders, current, engine, load, looks: Vec::new() };
         course.under_load(began, &state).await;
         course.until_settled().await;
+        let at_rest = course.look(began, &state);
         let _ = course.orders.send(Order::End);
-        course
+        (course, at_rest)
     };
-    let (mut course, ()) = tokio::join!(course, supervised);
-    course.finish(&state)
+    let ((mut course, at_rest), ()) = tokio::join!(course, supervised);
+    course.finish(&state, at_rest)
 }
 
 struct Course<'a> {
@@ -151,12 +154,16 @@ impl Course<'_> {
                 self.load.settle().await;
                 judge += JUDGE_EVERY;
             } else {
-                let hours = began.elapsed().as_secs_f64() / 3600.0;
-                self.looks.push(Usage::look(hours, state, self.engine.held().0, self.load.open()));
+                self.looks.push(self.look(began, state));
                 look += plan.look_every;
             }
         }
         self.network.set_trouble(None);
+    }
+
+    fn look(&self, began: Instant, state: &Path) -> Usage {
+        let hours = began.elapsed().as_secs_f64() / 3600.0;
+        Usage::look(hours, state, self.engine.held().0, self.load.open())
     }
 
     /// Waits for the runs that are still open, without further faults.
@@ -174,7 +181,7 @@ impl Course<'_> {
         }
     }
 
-    fn finish(&mut self, state: &Path) -> Outcome {
+    fn finish(&mut self, state: &Path, at_rest: Usage) -> Outcome {
         let mut problems = std::mem::take(&mut self.load.problems);
         let (entries, damaged) = Journal::read(state).unwrap_or_default();
         let owed = entries.values().filter(|entry| entry.kept.is_none()).count();
@@ -217,7 +224,7 @@ impl Course<'_> {
             drains: facts.drains.get(),
             outages: facts.outages.get(),
         };
-        Outcome { problems, looks: std::mem::take(&mut self.looks), counts, text }
+        Outcome { problems, looks: std::mem::take(&mut self.looks), at_rest, counts, text }
     }
 }
 
