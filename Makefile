@@ -10,7 +10,7 @@ SEED ?= 0
 ATTEMPTS ?= 2000
 SERVICES ?= embedded
 
-.PHONY: help build demo test test-rust test-python test-services test-with-services lint format bench chaos soak simulate clean
+.PHONY: help build demo test test-rust test-python rust-programs test-services test-with-services lint format bench chaos soak simulate clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,13 +32,16 @@ test: test-rust test-python ## Run every test that needs no real service
 test-rust: build
 	$(TEST_RUST)
 
-test-python: build
+test-python: build rust-programs
 	$(BIN)/python -m pytest
+
+rust-programs: build
+	cd tests && ../$(BIN)/python -m support.rust
 
 test-services: build ## Run the end-to-end suites against a real Conductor and a real VictoriaMetrics
 	$(BIN)/python tests/services/run.py -- $(MAKE) --no-print-directory test-with-services
 
-test-with-services:
+test-with-services: rust-programs
 	$(BIN)/python -m pytest -m services
 	PERAGO_RUN_VICTORIA_METRICS_TEST=1 \
 	OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=$$PERAGO_TEST_VICTORIA_METRICS_URL/opentelemetry/v1/metrics \

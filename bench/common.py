@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -19,10 +20,13 @@ LONGEST_POLL_SECONDS = 1.5
 MODULES = Path(__file__).resolve().parent / "modules"
 sys.path.insert(0, str(ROOT / "tests"))
 
+from support import rust  # noqa: E402
 from support.command import environment, perago_command  # noqa: E402
 from support.conductor import Conductor  # noqa: E402
 from support.processes import MARK, marked  # noqa: E402
-from support.rust import rust_program  # noqa: E402
+
+rust_program = functools.partial(rust.rust_program, optimised=True)
+"""The path of a binary of tasks in Rust, as authors would build it."""
 
 __all__ = ["MARK", "MODULES", "ROOT", "Conductor", "environment", "marked", "perago_command", "rust_program"]
 

@@ -101,7 +101,7 @@ def main() -> None:
     arguments.add_argument("--real-time", action="store_true")
     options = arguments.parse_args()
     program = rust_program("echo")
-    for name, binary in (("echo", program), ("examples", rust_program("example-tasks", "perago-examples"))):
+    for name, binary in (("echo", program), ("examples", rust_program("example-tasks"))):
         print(f"size of the binary, {name}: {binary.stat().st_size / 1e6:.1f} MB")
     if options.real_time:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

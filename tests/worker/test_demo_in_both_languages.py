@@ -46,7 +46,7 @@ def command(language: str, step: str) -> tuple[list[str], str]:
     task = STEPS[step]
     if language == "python":
         return perago_command(), "perago.demo." + task.replace(".", "_")
-    return [str(rust_program("example-tasks", "perago-examples"))], task
+    return [str(rust_program("example-tasks"))], task
 
 
 def task_def(language: str, step: str, folder: Path) -> Any:

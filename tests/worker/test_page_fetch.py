@@ -67,7 +67,7 @@ def fetching(
     conductor: Conductor, embedded_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shared]:
     conductor.define(TASK, responseTimeoutSeconds=3)
-    program = rust_program("example-tasks", "perago-examples")
+    program = rust_program("example-tasks")
     root = tmp_path_factory.mktemp("fetching")
     settings = {
         "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": MetricStore(embedded_url).endpoint,
