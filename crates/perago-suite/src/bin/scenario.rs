@@ -106,7 +106,8 @@ fn block(folder: &Path) -> io::Result<()> {
 /// Takes so many bytes and never gives them back.
 fn leak(folder: &Path, bytes: usize) -> io::Result<()> {
     for _ in 0..bytes / 1_000_000 {
-        std::mem::forget(vec![b'x'; 1_000_000]);
+        // An optimiser leaves out what nobody looks at.
+        std::mem::forget(std::hint::black_box(vec![b'x'; 1_000_000]));
     }
     block(folder)
 }
@@ -151,7 +152,7 @@ fn die_of_signal(number: i32) {
 #[expect(unconditional_recursion, reason = "the stack is to overflow")]
 fn overflow(depth: u64) -> u64 {
     std::hint::black_box([depth; 64]);
-    overflow(depth + 1) + 1
+    std::hint::black_box(overflow(depth + 1)) + 1
 }
 
 /// Takes memory until there is none.
@@ -159,7 +160,7 @@ fn take_memory() {
     let group = PathBuf::from(env::var_os("SUITE_CGROUP").unwrap_or_default());
     let mut taken = Vec::new();
     while group.exists() {
-        taken.push(vec![b'x'; 1_000_000]);
+        taken.push(std::hint::black_box(vec![b'x'; 1_000_000]));
     }
 }
 
