@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
 TEST_RUST = PYO3_PYTHON=$(CURDIR)/$(BIN)/python $(CARGO) test --release --workspace --quiet --config tests/unoptimised.toml
+# Tests wait more than they work.
+JOBS ?= 2
 SEED ?= 0
 ATTEMPTS ?= 2000
 SERVICES ?= embedded
@@ -33,7 +35,7 @@ test-rust: build
 	$(TEST_RUST)
 
 test-python: build rust-programs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 rust-programs: build
 	cd tests && ../$(BIN)/python -m support.rust

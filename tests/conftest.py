@@ -1,3 +1,3 @@
 """Fixtures for all tests."""
 
-pytest_plugins = ["services.fixtures", "support.skips"]
+pytest_plugins = ["support.said", "services.fixtures", "support.skips"]

@@ -18,6 +18,7 @@ from services.fetch import fetched_victoria_metrics, victoria_metrics_binary
 from services.fixtures import real_services_wanted
 from services.processes import start_victoria_metrics, victoria_metrics_health
 from support.conductor import Conductor
+from support.said import say
 from support.victoria_metrics import Naming, VictoriaMetrics
 
 from .measuring import Server, naming_of
@@ -26,8 +27,6 @@ GATE = "PERAGO_RUN_VICTORIA_METRICS_TEST"
 ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 NO_BINARY = "no VictoriaMetrics binary is at hand; make test-services fetches one"
 
-_SAID = pytest.StashKey[list[str]]()
-
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect everything here unless it is asked for."""
@@ -35,17 +34,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if mine and os.environ.get(GATE) != "1":
         items[:] = [item for item in items if item not in set(mine)]
         config.hook.pytest_deselected(items=mine)
-        _say(config, f"real VictoriaMetrics: NOT RUN ({len(mine)} tests; {GATE}=1 runs them)")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which ways of naming were tested."""
-    for line in config.stash.get(_SAID, []):
-        terminalreporter.write_line(line)
-
-
-def _say(config: pytest.Config, line: str) -> None:
-    config.stash.setdefault(_SAID, []).append(line)
+        say(config, f"real VictoriaMetrics: NOT RUN ({len(mine)} tests; {GATE}=1 runs them)")
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +53,7 @@ def configured_server(
         pytest.fail(f"{GATE}=1 needs {ENDPOINT}, the URL that metrics are pushed to")
     store = VictoriaMetrics(endpoint)
     naming = naming_of(store, embedded, tmp_path_factory.mktemp("probe"))
-    _say(pytestconfig, f"VictoriaMetrics behind {ENDPOINT}: {naming.value}")
+    say(pytestconfig, f"VictoriaMetrics behind {ENDPOINT}: {naming.value}")
     return Server(store, naming)
 
 
@@ -76,7 +65,7 @@ def other_server(
     naming = configured_server.naming.other
     binary = _binary()
     if binary is None:
-        _say(pytestconfig, f"VictoriaMetrics with {naming.value}: NOT RUN ({NO_BINARY})")
+        say(pytestconfig, f"VictoriaMetrics with {naming.value}: NOT RUN ({NO_BINARY})")
         pytest.skip(NO_BINARY)
     wanted = "true" if naming is Naming.PROMETHEUS else "false"
     service = start_victoria_metrics(
@@ -87,7 +76,7 @@ def other_server(
     )
     try:
         service.wait_until_ready(victoria_metrics_health(service))
-        _say(pytestconfig, f"VictoriaMetrics started by the tests: {naming.value}")
+        say(pytestconfig, f"VictoriaMetrics started by the tests: {naming.value}")
         yield Server(VictoriaMetrics(f"{service.url}/opentelemetry/v1/metrics"), naming)
     finally:
         service.stop()

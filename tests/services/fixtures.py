@@ -16,6 +16,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.said import say
+
 from .processes import (
     conductor_health,
     start_conductor,
@@ -39,28 +41,16 @@ def real_lakefs_wanted() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs real servers when nobody asked for them."""
-    for mark, is_wanted in (("services", real_services_wanted()), ("lakefs", real_lakefs_wanted())):
+    """Deselect what needs real servers when nobody asked for them, and say so."""
+    for mark, server, switch, is_wanted in (
+        ("services", "Conductor", "PERAGO_TEST_SERVICES=1", real_services_wanted()),
+        ("lakefs", "lakeFS", "PERAGO_TEST_LAKEFS=1", real_lakefs_wanted()),
+    ):
         left_out = [item for item in items if item.get_closest_marker(mark)]
         if left_out and not is_wanted:
             items[:] = [item for item in items if item not in set(left_out)]
             config.hook.pytest_deselected(items=left_out)
-            config.stash[_LEFT_OUT[mark]] = len(left_out)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which servers were left out."""
-    names = {
-        "services": ("Conductor", "PERAGO_TEST_SERVICES=1"),
-        "lakefs": ("lakeFS", "PERAGO_TEST_LAKEFS=1"),
-    }
-    for mark, (server, switch) in names.items():
-        count = config.stash.get(_LEFT_OUT[mark], 0)
-        if count:
-            terminalreporter.write_line(f"real {server}: NOT RUN ({count} tests; {switch} runs them)")
-
-
-_LEFT_OUT = {mark: pytest.StashKey[int]() for mark in ("services", "lakefs")}
+            say(config, f"real {server}: NOT RUN ({len(left_out)} tests; {switch} runs them)")
 
 
 @pytest.fixture(scope="session")
