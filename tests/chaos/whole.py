@@ -116,6 +116,7 @@ class Report:
             f"commits: {verdict.commits}; {verdict.steady_commits} of steps with the same content each time,"
             f" one a step, of which {verdict.steady_again} returned more than once; "
             f"{verdict.replaced_commits} replaced by an attempt with another content",
+            f"steps that the server has as completed twice: {verdict.completed_twice or 'none'}",
             f"commits of others: {verdict.foreign_commits}, all there",
             f"samples: {finished:,} compared, {in_flight} in flight at kills, none halved or doubled",
             f"problems: {len(self.problems)}",
