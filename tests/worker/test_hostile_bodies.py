@@ -100,7 +100,7 @@ def aftermath(
         for name in ENDLESS:
             conductor.terminate(runs[name])
             worker.wait_record("body_stopped", workflow_instance_id=runs[name])
-        tasks = {name: conductor.wait_task(runs[name]) for name in runs if name != "neighbour"}
+        tasks = {name: conductor.wait_task(runs[name], 180) for name in runs if name != "neighbour"}
         # The one that runs all the while ends when it is told to, and in the process that it began in.
         assert executor["neighbour"] in {process.pid for process in worker.executors()}
         (root / "neighbour" / "go").touch()
