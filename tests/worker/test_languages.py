@@ -112,13 +112,12 @@ def bounded(conductor: Conductor, tmp_path_factory: pytest.TempPathFactory) -> I
     python, rust = new_task_name(), new_task_name()
     root = tmp_path_factory.mktemp("bounded")
     program = rust_program("shapes")
-    workers = [
-        Worker(root / "python", conductor.url, python, module="bounded"),
-        Worker(root / "rust", conductor.url, rust, rust, program=program),
-    ]
     for task in (python, rust):
         conductor.define(task)
-    with workers[0] as one, workers[1] as other:
+    with (
+        Worker(root / "python", conductor.url, python, module="bounded") as one,
+        Worker(root / "rust", conductor.url, rust, rust, program=program) as other,
+    ):
         yield Languages(Shared(conductor, one, python), Shared(conductor, other, rust))
 
 
