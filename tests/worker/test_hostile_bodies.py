@@ -83,7 +83,7 @@ def aftermath(
     conductor: Conductor, language: str, scenario: Path | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Aftermath]:
     task = new_task_name()
-    conductor.define(task, responseTimeoutSeconds=3)
+    conductor.define(task, responseTimeoutSeconds=9)
     root = tmp_path_factory.mktemp("hostile")
     limits = {"PERAGO_ATTEMPT_MEMORY_LIMIT": f"{LIMIT_BYTES // MIB}MB", "PERAGO_CANCEL_GRACE": "500ms"}
     with Worker(root, conductor.url, task, "-j", str(SLOTS), program=scenario, **limits) as worker:
